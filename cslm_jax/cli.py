@@ -1,0 +1,100 @@
+"""`cslm <command> --config=configs/x.py --config.path.to.field=value`: the one entry point.
+
+A command is a plain function with typed keyword arguments; tyro makes its flags, help and messages from
+the signature. The function is imported only when its command runs, so that no command pays for (or
+depends on) the packages of another: training never imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import tyro
+
+from cslm_jax.errors import CslmError
+
+COMMANDS = {
+    "quickstart": ("cslm_jax.miniature.quickstart:quickstart", "the whole method on the miniature, end to end"),
+    "vocabulary": ("cslm_jax.data.text:make_vocabulary", "train the text pieces and write the joint vocabulary"),
+    "tokenizer": ("cslm_jax.data.speech:train_tokenizer", "train the speech tokenizer and CTC recogniser"),
+    "decoder": ("cslm_jax.data.speech:train_decoder", "train the speech decoder on the answer voice"),
+    "prepare": ("cslm_jax.data.prepare:prepare", "corpora -> records -> token caches"),
+    "show-batch": ("cslm_jax.data.show_batch:show_batch", "print the rows of one step"),
+    "train": ("cslm_jax.train.loop:train", "train the LM: text, CPT or SFT"),
+    "evaluate": ("cslm_jax.evaluate.evaluate:evaluate", "the paper's measures on held-out items, and the report"),
+    "respond": ("cslm_jax.generate.respond:respond", "answer a spoken question with speech"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    logging.basicConfig(level=logging.WARNING, format="%(levelname).1s %(name)s: %(message)s")
+    logging.getLogger("cslm_jax").setLevel(os.environ.get("CSLM_LOG", "INFO"))
+    try:
+        command = _command(argv[0])
+        config_path, rest = _take_config(argv[1:])
+        bound = _bind_config(argv[0], command, config_path)
+        tyro.cli(bound, args=rest, prog=f"cslm {argv[0]}", use_underscores=True)
+    except CslmError as error:
+        print(f"cslm {argv[0]}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _overview() -> str:
+    rows = [f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(["usage: cslm <command> [--config=FILE] [--config.path.to.field=value] [flags]", "", *rows, "",
+                      "cslm <command> [--config=FILE] --help lists every flag and config field."])  # fmt: skip
+
+
+def _command(name: str) -> Callable:
+    if name not in COMMANDS:
+        raise CslmError(f"no such command.{_nearest(name, COMMANDS)} The commands are: {', '.join(COMMANDS)}")
+    module, function = COMMANDS[name][0].split(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, 1)
+    return f" Did you mean `{close[0]}`?" if close else ""
+
+
+def _take_config(argv: list[str]) -> tuple[str | None, list[str]]:
+    """Takes `--config=FILE` or `--config FILE` out of the arguments."""
+    rest, path, words = [], None, iter(argv)
+    for word in words:
+        if word == "--config":
+            path = next(words, None)
+        elif word.startswith("--config="):
+            path = word.removeprefix("--config=")
+        else:
+            rest.append(word)
+    return path, rest
+
+
+def _bind_config(name: str, command: Callable, path: str | None) -> Callable:
+    """The command with the file's experiment as the default that flags override."""
+    if "config" not in inspect.signature(command).parameters:
+        if path:
+            raise CslmError(f"this command takes no --config; see cslm {name} --help")
+        return command
+    if not path:
+        raise CslmError(f"needs a config, for example: cslm {name} --config=configs/miniature_cpt.py")
+    from cslm_jax import config
+
+    return functools.partial(command, config=config.load(path))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+"""Errors that speak to the user: what is wrong, where, and what to do."""
+
+
+class CslmError(Exception):
+    """A mistake the user can mend; the command line prints it without a traceback."""
+
+
+class BadRecord(CslmError):
+    """One record cannot be used; the caller sets it aside, counts it and goes on.
+
+    Args:
+        stage: where it was noticed, e.g. "audio", "align", "units", "text".
+        reason: what is wrong, in words that name the field.
+    """
+
+    def __init__(self, stage: str, reason: str):
+        super().__init__(f"{stage}: {reason}")
+        self.stage = stage
+        self.reason = reason

@@ -1,0 +1,188 @@
+"""The joint vocabulary: text pieces, chat markers, speech units and speech markers in one id space.
+
+Layout, low ids first (paper section 1; invariants 2 and 4 of the design)::
+
+    text pieces | chat markers | units <0> .. <C-1> | <sosp> <eosp> [question] [answer] | partition padding
+    ------- base_size -------- | ------------------- the extension --------------------
+
+A text LM knows the first `base_size` ids; extending its vocabulary appends rows and moves none. Id 0 is
+an ordinary piece, and partition padding is never an input: padding in a batch is segment id 0.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+from jaxtyping import Bool, Int
+
+from cslm_jax.errors import BadRecord, CslmError
+
+BOS, START_HEADER, END_HEADER, EOT = "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"
+CHAT_MARKERS = (BOS, START_HEADER, END_HEADER, EOT)
+SPEECH_MARKERS = ("<sosp>", "<eosp>", "[question]", "[answer]")
+_UNIT = r"<(?:0|[1-9]\d*)>"
+
+
+class SentencePieceText:
+    """A SentencePiece model as the text part; the chat markers follow its pieces."""
+
+    def __init__(self, model: bytes):
+        self.model = model
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        pieces = self._processor.get_piece_size()
+        self.markers = {marker: pieces + i for i, marker in enumerate(CHAT_MARKERS)}
+        self.size = pieces + len(CHAT_MARKERS)
+
+    def encode(self, text: str) -> list[int]:
+        return self._processor.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._processor.decode(list(ids))
+
+    @classmethod
+    def train(cls, lines: Iterable[str], pieces: int) -> SentencePieceText:
+        """Trains a model that gives every text back exactly.
+
+        No normalisation, no dummy prefix, bytes for unseen characters; `<unk>` (which the format
+        demands) takes the last id, because id 0 is an ordinary piece here.
+        """
+        model = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines), model_writer=model, vocab_size=pieces, model_type="bpe",
+            normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False,
+            byte_fallback=True, character_coverage=1.0, hard_vocab_limit=False,
+            unk_id=pieces - 1, bos_id=-1, eos_id=-1, pad_id=-1,
+            user_defined_symbols=["\n\n", "system", "user", "assistant"], minloglevel=2,
+        )  # fmt: skip
+        return cls(model.getvalue())
+
+
+class JointVocabulary:
+    """Knows every id; everything else asks it.
+
+    Args:
+        text: the text part: `encode`, `decode`, `size` and `markers` (chat marker -> id).
+        codes: number of speech units, the codebook size of the tokenizer (4,096 in the paper).
+        pad_to: the table is padded to a multiple of this, so that it can be split over a mesh.
+    """
+
+    def __init__(self, text: SentencePieceText, codes: int, pad_to: int = 128):
+        self.text, self.codes, self.pad_to = text, codes, pad_to
+        self.base_size = self.unit_offset = text.size
+        first_marker = self.unit_offset + codes
+        self.unpadded_size = first_marker + len(SPEECH_MARKERS)
+        self.size = -(-self.unpadded_size // pad_to) * pad_to
+        self._special = dict(text.markers)
+        self._special.update({marker: first_marker + i for i, marker in enumerate(SPEECH_MARKERS)})
+        self._names = {i: name for name, i in self._special.items()}
+        self._splitter = re.compile("(" + "|".join([_UNIT, *map(re.escape, self._special)]) + ")")
+        self.bos, self.start_header, self.end_header, self.eot = (self._special[m] for m in CHAT_MARKERS)
+        self.sosp, self.eosp, self.question, self.answer = (self._special[m] for m in SPEECH_MARKERS)
+
+    # Units -----------------------------------------------------------------------------------------
+
+    def unit_ids(self, units: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
+        """Ids of codes; BadRecord names the first code outside 0 .. codes-1."""
+        units = np.asarray(units, np.int32)
+        wrong = units[(units < 0) | (units >= self.codes)]
+        if wrong.size:
+            raise BadRecord("units", f"unit <{wrong[0]}> is not one of the {self.codes} codes <0>..<{self.codes - 1}>")
+        return units + self.unit_offset
+
+    def is_unit(self, ids: Int[np.ndarray, "N"]) -> Bool[np.ndarray, "N"]:
+        ids = np.asarray(ids)
+        return (ids >= self.unit_offset) & (ids < self.unit_offset + self.codes)
+
+    def to_units(self, ids: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
+        """Codes of unit ids; the caller has checked `is_unit`."""
+        return np.asarray(ids, np.int32) - self.unit_offset
+
+    # Strings ---------------------------------------------------------------------------------------
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of plain text; what looks like a unit or a marker stays text (nobody can inject one)."""
+        return self.text.encode(text)
+
+    def encode(self, string: str) -> list[int]:
+        """Ids of a mixed string of text, units `<12>` and markers, in one pass; `decode` gives it back."""
+        ids: list[int] = []
+        for i, part in enumerate(self._splitter.split(string)):
+            if i % 2 == 0:
+                ids.extend(self.text.encode(part) if part else ())
+            elif part in self._special:
+                ids.append(self._special[part])
+            else:
+                ids.append(int(self.unit_ids(np.array([int(part[1:-1])]))[0]))
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The string of ids; markers and units are written out, partition padding as `<padding>`."""
+        out: list[str] = []
+        run: list[int] = []
+        for token in map(int, ids):
+            name = self._name(token)
+            if name is None:
+                run.append(token)
+                continue
+            if run:
+                out.append(self.text.decode(run))
+                run = []
+            out.append(name)
+        if run:
+            out.append(self.text.decode(run))
+        return "".join(out)
+
+    def _name(self, token: int) -> str | None:
+        """How a special id is written; None for a text piece."""
+        if token in self._names:
+            return self._names[token]
+        if self.unit_offset <= token < self.unit_offset + self.codes:
+            return f"<{token - self.unit_offset}>"
+        return None if token < self.base_size else "<padding>"
+
+    # Files -----------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Fingerprint of everything that decides an id: caches and checkpoints carry it."""
+        return hashlib.sha256(self.text.model + f"|{self.codes}|{self.pad_to}".encode()).hexdigest()
+
+    def save(self, directory: str | Path) -> None:
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        _write(directory / "text.model", self.text.model)
+        layout = {"codes": self.codes, "pad_to": self.pad_to, "sha256": self.sha256}
+        # Written last: a directory without it is an unfinished one.
+        _write(directory / "vocabulary.json", json.dumps(layout, indent=2).encode())
+
+    @classmethod
+    def load(cls, directory: str | Path) -> JointVocabulary:
+        directory = Path(directory)
+        try:
+            layout = json.loads((directory / "vocabulary.json").read_text())
+            vocabulary = cls(
+                SentencePieceText((directory / "text.model").read_bytes()), layout["codes"], layout["pad_to"]
+            )
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise CslmError(
+                f"no usable vocabulary in {directory} ({error}); make one with `cslm vocabulary`, or point "
+                "--config.data.vocabulary at the directory that holds text.model and vocabulary.json"
+            ) from error
+        if vocabulary.sha256 != layout["sha256"]:
+            raise CslmError(f"{directory}/text.model is not the file that vocabulary.json was written with; restore it")
+        return vocabulary
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
