@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 
 
 def bucket(length: int, smallest: int = 32) -> int:
@@ -24,3 +24,25 @@ def pad_rows(rows: Sequence[Int[np.ndarray, "T"]], count: int, length: int) -> I
     for into, row in zip(padded, rows):
         into[: len(row)] = row
     return padded
+
+
+def map_bucketed(
+    function: Callable[[np.ndarray, np.ndarray], Shaped[np.ndarray, "B ..."]],
+    rows: Sequence[Int[np.ndarray, "T"]],
+    at_once: int = 16,
+) -> list[Shaped[np.ndarray, "..."]]:
+    """`function(padded rows, lengths)` over rows of like length at once; results in the order of `rows`, uncut.
+
+    One row alone runs alone, for speed in streaming; otherwise a short batch is filled up with empty rows.
+    """
+    lengths = np.array([len(row) for row in rows], np.int32)
+    order = np.argsort(lengths, kind="stable")
+    count = 1 if len(rows) == 1 else at_once
+    results: list = [None] * len(rows)
+    for start in range(0, len(rows), at_once):
+        picked = order[start : start + at_once]
+        padded = pad_rows([rows[i] for i in picked], count, bucket(int(lengths[picked].max())))
+        out = np.asarray(function(padded, np.pad(lengths[picked], (0, count - len(picked)))))
+        for i, result in zip(picked, out):
+            results[i] = result
+    return results

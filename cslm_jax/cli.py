@@ -28,8 +28,12 @@ COMMANDS = {
     "show-batch": ("cslm_jax.data.show_batch:show_batch", "print the rows of one step"),
     "train": ("cslm_jax.train.loop:train", "train the LM: text, CPT or SFT"),
     "evaluate": ("cslm_jax.evaluate.evaluate:evaluate", "the paper's measures on held-out items, and the report"),
+    "report": ("cslm_jax.evaluate.evaluate:report", "make report.json and report.html again from what was measured"),
     "respond": ("cslm_jax.generate.respond:respond", "answer a spoken question with speech"),
 }
+
+# An optional part of a config (such as RoPE scaling) stays a plain field.
+_PARSING = (tyro.conf.AvoidSubcommands,)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = _command(argv[0])
         config_path, rest = _take_config(argv[1:])
         bound = _bind_config(argv[0], command, config_path)
-        tyro.cli(bound, args=rest, prog=f"cslm {argv[0]}", use_underscores=True)
+        tyro.cli(bound, args=rest, prog=f"cslm {argv[0]}", use_underscores=True, config=_PARSING)
     except CslmError as error:
         print(f"cslm {argv[0]}: {error}", file=sys.stderr)
         return 2

@@ -17,3 +17,7 @@ class BadRecord(CslmError):
         super().__init__(f"{stage}: {reason}")
         self.stage = stage
         self.reason = reason
+
+    def __reduce__(self):
+        """Pickled by its arguments: sound is loaded in other processes, and so is the reason why it cannot be."""
+        return type(self), (self.stage, self.reason)

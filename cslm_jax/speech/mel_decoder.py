@@ -7,6 +7,7 @@ of times faster than real time on one CPU core.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -15,14 +16,14 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from cslm_jax.buckets import bucket, pad_rows
+from cslm_jax.buckets import map_bucketed
 from cslm_jax.speech import audio
 from cslm_jax.speech.units import Speech
 
 
 @dataclasses.dataclass(frozen=True)
 class MelConfig:
-    """Residual convolutions at the rate of the units, interpolation to the rate of the mel, and more convolutions."""
+    """Residual convolutions at the rate of the units, interpolation to the rate of the mel, more convolutions."""
 
     codes: int = 4096
     """Units of the speech tokenizer."""
@@ -30,11 +31,11 @@ class MelConfig:
     """Units a second, before merging."""
     unit_width: int = 192
     """Channels at the rate of the units, where the context is read."""
-    unit_blocks: int = 3
+    unit_blocks: int = 2
     """Residual blocks at the rate of the units."""
     mel_width: int = 128
     """Channels at the rate of the mel, where the detail is drawn."""
-    mel_blocks: int = 3
+    mel_blocks: int = 2
     """Residual blocks at the rate of the mel."""
     kernel: int = 5
     """Frames that a convolution sees."""
@@ -79,10 +80,11 @@ def regulate(
 ) -> Float[Array, "B F D"]:
     """Linear interpolation from units to mel frames; `ratio` is units a mel frame.
 
-    The position of mel frame f is (f + 0.5) ratio - 0.5, held at the first and the last unit of its own row.
+    A unit of the S3 tokenizer is centred on its beginning, a frame of the vocoder's mel on the middle of its hop:
+    frame f lies at (f + 0.5) ratio, held at the last unit of its own row.
     """
     last = jnp.maximum(lengths - 1, 0)[:, None]
-    position = jnp.clip((jnp.arange(mel_frames) + 0.5) * ratio - 0.5, 0, last)
+    position = jnp.clip((jnp.arange(mel_frames) + 0.5) * ratio, 0, last)
     left = jnp.floor(position).astype(jnp.int32)
     right = jnp.minimum(left + 1, last)
     fraction = (position - left)[..., None]
@@ -114,9 +116,7 @@ class MelNet(nnx.Module):
         present = jnp.arange(x.shape[1]) < lengths[:, None]
         for block in self.unit_blocks:
             x = block(x, present)
-        x = regulate(
-            self.narrow(x), lengths, self.config.mel_frames(x.shape[1]), self.config.units_per_mel_frame
-        )
+        x = regulate(self.narrow(x), lengths, self.config.mel_frames(x.shape[1]), self.config.units_per_mel_frame)
         present = jnp.arange(x.shape[1]) < self.config.mel_frames(lengths)[:, None]
         for block in self.mel_blocks:
             x = block(x, present)
@@ -131,3 +131,56 @@ def mel_loss(model: MelNet, batch: dict[str, Array], key: Array) -> Float[Array,
     error = jnp.mean(jnp.abs(predicted - target) / model.deviation[...], axis=-1)
     present = jnp.arange(error.shape[1]) < model.config.mel_frames(batch["lengths"])[:, None]
     return jnp.sum(error * present) / jnp.sum(present)
+
+
+def mel_batches(
+    config: MelConfig,
+    utterances: Sequence[tuple[Speech, Float[np.ndarray, "S"]]],
+    rows: int,
+    window: int = 64,
+    seed: int = 0,
+) -> Callable[[int], dict[str, np.ndarray]]:
+    """`batch(step)`: `rows` random windows of `window` units and the samples under them.
+
+    Windows start anywhere, so the net also learns to speak a piece that is cut out of a sentence, as
+    streaming will ask of it. Waveforms are at the vocoder's sample rate.
+    """
+    samples = audio.VOCODER_SAMPLE_RATE // config.unit_rate
+    usable = [(speech.frames, waveform) for speech, waveform in utterances if len(speech.units)]
+    if not usable:
+        raise ValueError("the mel decoder needs utterances to learn from; got none")
+
+    def batch(step: int) -> dict[str, np.ndarray]:
+        random = np.random.default_rng([seed, step])
+        frames = np.zeros((rows, window), np.int32)
+        waveforms = np.zeros((rows, window * samples), np.float32)
+        lengths = np.zeros(rows, np.int32)
+        for row, pick in enumerate(random.integers(len(usable), size=rows)):
+            units, waveform = usable[pick]
+            start = random.integers(max(len(units) - window, 0) + 1)
+            taken = units[start : start + window]
+            heard = waveform[start * samples : (start + window) * samples]
+            frames[row, : len(taken)], lengths[row] = taken, len(taken)
+            waveforms[row, : len(heard)] = heard
+        return {"frames": frames, "waveform": waveforms, "lengths": lengths}
+
+    return batch
+
+
+def standardise(model: MelNet, batch: dict[str, np.ndarray]) -> None:
+    """Sets the mean and the deviation of every mel bin from one large batch of `mel_batches`."""
+    mel = np.asarray(jax.jit(audio.vocoder_mel)(batch["waveform"]))
+    frames = np.concatenate([row[: model.config.mel_frames(length)] for row, length in zip(mel, batch["lengths"])])
+    model.mean[...] = jnp.asarray(frames.mean(0))
+    model.deviation[...] = jnp.asarray(np.maximum(frames.std(0), 1e-2))
+
+
+@nnx.jit
+def _mel(model: MelNet, frames: Array, lengths: Array) -> Array:
+    return model(frames, lengths)
+
+
+def mels(model: MelNet, rows: Sequence[Int[np.ndarray, "T"]]) -> list[Float[np.ndarray, "F M"]]:
+    """Natural-log mel of every row of unit frames; rows of a batch equal single runs."""
+    out = map_bucketed(functools.partial(_mel, model), rows)
+    return [mel[: model.config.mel_frames(len(row))] for mel, row in zip(out, rows)]

@@ -1,0 +1,149 @@
+"""Corpora: small readers that turn a published layout into items, and the registry that names them.
+
+A reader is a function from a CorpusConfig to an iterator of items; it reads transcripts and leaves the sound for later,
+so it may run over a large corpus often. A new one needs no registration: `reader="my_package.my_module:read"`.
+Something that cannot be read is yielded as Rejected, and everything else goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from cslm_jax.data.catalogue import nearest
+from cslm_jax.data.config import Split
+from cslm_jax.data.records import Dialogue, Translation
+from cslm_jax.errors import CslmError
+
+READERS: dict[str, str] = {
+    "manifest": "cslm_jax.data.corpora.manifest:read",
+    "miniature": "cslm_jax.data.corpora.miniature:read",
+}
+"""Readers by name, as module:function."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusConfig:
+    """One corpus: how it is read and what it is used for."""
+
+    name: str
+    """Folder of its records below data.records."""
+    reader: str
+    """A name from READERS, or module:function of your own."""
+    path: str = ""
+    """Where the corpus lies."""
+    language: str = "en"
+    """Of recordings that do not say it themselves."""
+    use: tuple[str, ...] = ()
+    """Families of tasks that may read it: asr, tts, mt, text, s2s, s2s_mono, s2s_cross; empty for all that can."""
+    share: Literal["all", "one"] = "all"
+    """all: each item serves every use; one: each item serves one of them (paper: half ASR, half TTS)."""
+    limit: int = 0
+    """Most items that are read; 0 for all."""
+    seed: int = 0
+    """For corpora that are generated."""
+
+    def __post_init__(self):
+        if not self.name or "/" in self.name:
+            raise ValueError(f"corpus name is {self.name!r}; it becomes a folder, so give it a plain name")
+        if self.share not in ("all", "one"):
+            raise ValueError(f"corpora.{self.name}.share is {self.share!r}; choose all or one")
+        known = ("asr", "tts", "mt", "text", "s2s", "s2s_mono", "s2s_cross")
+        for use in self.use:
+            if use not in known:
+                raise ValueError(f"corpora.{self.name}.use has {use!r}.{nearest(use, known)}")
+
+    def uses_of(self, id: str) -> tuple[str, ...]:
+        """Which uses an item serves."""
+        if self.share == "all" or not self.use:
+            return self.use
+        draw = int.from_bytes(hashlib.sha256(f"{self.name} {id}".encode()).digest()[:8], "little")
+        return (self.use[draw % len(self.use)],)
+
+
+Sound = Path | Callable[[], Float[np.ndarray, "S"]]
+"""A sound file, or a picklable function without arguments (say, a functools.partial) that makes 16 kHz mono samples."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """A text that is spoken; the sound is loaded only when it is needed."""
+
+    id: str
+    language: str
+    text: str
+    audio: Sound
+    speaker: str = ""
+    split: Split = "train"
+
+    def load(self) -> Float[np.ndarray, "S"]:
+        """Mono samples at 16 kHz; BadRecord if there is no usable sound."""
+        # Here and not above: whoever reads texts only need not wait for the sound libraries.
+        from cslm_jax.speech import audio
+
+        waveform = audio.load(self.audio) if isinstance(self.audio, Path) else self.audio()
+        audio.check(waveform)
+        return waveform
+
+    @property
+    def file(self) -> str:
+        return str(self.audio) if isinstance(self.audio, Path) else ""
+
+
+@dataclasses.dataclass(frozen=True)
+class SpokenDialogueItem:
+    """A spoken question and its spoken answer, by language."""
+
+    id: str
+    question: Mapping[str, Recording]
+    answer: Mapping[str, Recording]
+    split: Split = "train"
+
+    @property
+    def recordings(self) -> tuple[Recording, ...]:
+        return (*self.question.values(), *self.answer.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejected:
+    """Something that was set aside, as a line of rejected.jsonl."""
+
+    id: str
+    file: str
+    stage: str
+    reason: str
+
+
+Item = Recording | SpokenDialogueItem | Translation | Dialogue | Rejected
+Reader = Callable[[CorpusConfig], Iterator[Item]]
+
+
+def read(corpus: CorpusConfig) -> Iterator[Item]:
+    """The items of a corpus, in an order that never changes.
+
+    Raises:
+        CslmError: no such reader, or no such corpus at its path.
+    """
+    items = find_reader(corpus.reader)(corpus)
+    for i, item in enumerate(items):
+        if corpus.limit and i >= corpus.limit:
+            return
+        yield item
+
+
+def find_reader(name: str) -> Reader:
+    target = READERS.get(name, name)
+    module, _, function = target.partition(":")
+    if not function:
+        raise CslmError(f"no reader {name!r}.{nearest(name, READERS)}, or write module:function of your own")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise CslmError(f"reader {name!r} cannot be imported: {error}") from error

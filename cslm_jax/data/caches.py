@@ -1,0 +1,166 @@
+"""Token caches: the examples of one task as two aligned streams, with their lengths beside them.
+
+Below cache/<task>/<fingerprint>/ lie::
+
+    examples.arrayrecord    int32 tokens, then float32 loss weights, of each example
+    lengths.npy             tokens of each example
+    ids.txt                 record id of each example
+    rejected.jsonl          records that gave no example, with the reason
+    manifest.json           the recipe: everything that decided the content
+
+The fingerprint is that of the recipe, so caches of several vocabularies, response forms or states of the records
+live side by side, and nothing is ever made twice. Free of TensorFlow: training reads this.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from cslm_jax.data import files, prompts, shards
+from cslm_jax.data.catalogue import READS, TaskSpec
+from cslm_jax.data.config import DataConfig
+from cslm_jax.errors import CslmError
+
+# Part of every recipe: raise it when the same records would give other tokens.
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Example:
+    """One training example of a task."""
+
+    id: str
+    tokens: Int[np.ndarray, "T"]
+    loss_weights: Float[np.ndarray, "T"]
+
+
+def recipe(config: DataConfig, task: TaskSpec, vocabulary_sha256: str) -> dict[str, Any]:
+    """Everything that decides the tokens of a task; two equal recipes give the same cache."""
+    content = {
+        "format": _FORMAT,
+        "task": task.name,
+        "split": config.split,
+        "vocabulary": vocabulary_sha256,
+        "templates": hashlib.sha256(repr(prompts.TEMPLATES).encode()).hexdigest(),
+        "chat": dataclasses.asdict(config.chat),
+        "records": shards.fingerprint(Path(config.records), READS[task.family]),
+    }
+    if task.family == "s2s":
+        content |= {"response_form": config.response_form}
+        if config.response_form in ("interleaved", "without_tq"):
+            content |= {"chunk_size": config.chunk_size}
+    return content
+
+
+def fingerprint(recipe: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def directory(config: DataConfig, recipe: Mapping[str, Any]) -> Path:
+    return Path(config.cache) / recipe["task"] / fingerprint(recipe)
+
+
+def find(config: DataConfig, recipe: Mapping[str, Any]) -> Path:
+    """The finished cache of a recipe.
+
+    A machine that trains may hold the caches without the records: then the one whose recipe agrees in all but the
+    records is taken.
+
+    Raises:
+        CslmError: there is none; the message says in what the nearest one differs.
+    """
+    exact = directory(config, recipe)
+    if (exact / "manifest.json").is_file():
+        return exact
+    others = {path.parent: files.read_json(path)["recipe"] for path in sorted(exact.parent.glob("*/manifest.json"))}
+    if recipe["records"] is None:
+        fitting = [path for path, other in others.items() if {**other, "records": None} == recipe]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise CslmError(f"{len(fitting)} caches in {exact.parent} fit; keep one, or bring data.records along")
+    different = _difference(recipe, others)
+    raise CslmError(f"task {recipe['task']} has no cache in {exact.parent}{different}; run `cslm prepare`")
+
+
+def _difference(recipe: Mapping[str, Any], others: Mapping[Path, Mapping[str, Any]]) -> str:
+    def differing(other: Mapping[str, Any]) -> list[str]:
+        return [key for key in {**recipe, **other} if recipe.get(key) != other.get(key)]
+
+    if not others:
+        return ""
+    path, other = min(others.items(), key=lambda item: len(differing(item[1])))
+    words = [f"{key} {_short(other.get(key))} and not {_short(recipe.get(key))}" for key in differing(other)]
+    return f" for this config ({path} was made with {', '.join(words)})"
+
+
+def _short(value: Any) -> str:
+    return f"{value[:12]}..." if isinstance(value, str) and len(value) > 16 else str(value)
+
+
+def write(directory: Path, recipe: Mapping[str, Any], examples: Iterable[Example], rejected: Sequence[dict]) -> None:
+    """Writes a cache; it appears under its name when it is complete.
+
+    Args:
+        rejected: what is in it after `examples` is exhausted is written too (id, file, stage, reason).
+    """
+    lengths: list[int] = []
+    with files.replacing(directory) as temporary:
+        temporary.mkdir()
+        with files.record_writer(temporary / "examples.arrayrecord") as file, (temporary / "ids.txt").open("w") as ids:
+            for example in examples:
+                file.write(example.tokens.astype("<i4").tobytes() + example.loss_weights.astype("<f4").tobytes())
+                lengths.append(len(example.tokens))
+                ids.write(example.id + "\n")
+        np.save(temporary / "lengths.npy", np.array(lengths, np.int32))
+        files.write_lines(temporary / "rejected.jsonl", rejected)
+        summary = {"examples": len(lengths), "tokens": int(sum(lengths)), "rejected": len(rejected)}
+        files.write_json(temporary / "manifest.json", {**summary, "recipe": dict(recipe)})
+
+
+class Cache:
+    """Random access to the examples of a task.
+
+    Raises:
+        CslmError: a file of it is missing, truncated or corrupted; the message names it.
+    """
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.manifest = files.read_json(directory / "manifest.json")
+        self.lengths = self._load_lengths(directory / "lengths.npy")
+        self._file = files.RecordFile(directory / "examples.arrayrecord", len(self.lengths))
+
+    def _load_lengths(self, path: Path) -> Int[np.ndarray, "N"]:
+        try:
+            lengths = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise files.damaged(path, error) from error
+        if len(lengths) != self.manifest["examples"]:
+            raise files.damaged(path, f"{len(lengths)} lengths for {self.manifest['examples']} examples")
+        return lengths
+
+    @functools.cached_property
+    def ids(self) -> list[str]:
+        """Record id of each example."""
+        return (self.directory / "ids.txt").read_text().splitlines()
+
+    def read(self, examples: Int[np.ndarray, "N"]) -> tuple[Int[np.ndarray, "T"], Float[np.ndarray, "T"]]:
+        """Tokens and loss weights of the examples, one behind the other; `lengths` says where each ends."""
+        lengths = self.lengths[examples]
+        content = b"".join(self._file.read(examples))
+        if len(content) != 8 * lengths.sum():
+            raise files.damaged(self._file.path, "the lengths beside it do not fit")
+        # Each example is n tokens, then n weights: every other stretch is tokens.
+        is_token = np.repeat(np.tile([True, False], len(lengths)), np.repeat(lengths, 2))
+        words = np.frombuffer(content, "<i4")
+        return words[is_token], words[~is_token].view("<f4")

@@ -1,0 +1,89 @@
+"""What the data path needs to know, from records to rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from cslm_jax.chat import ChatConfig, ResponseForm
+
+WeightsPer = Literal["tokens", "examples"]
+Split = Literal["train", "validation"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareConfig:
+    """How sound becomes records; nothing here changes what a record holds."""
+
+    shard_items: int = 2000
+    """Items of a corpus in one shard, the unit of work that is done or not done."""
+    processes: int = 2
+    """Processes that decode or synthesise sound while this one tokenises; 0 does it here."""
+    together: int = 512
+    """Recordings that are tokenised at once; bounds the memory, whatever the corpus."""
+
+    def __post_init__(self):
+        if self.shard_items < 1 or self.together < 1 or self.processes < 0:
+            raise ValueError("data.prepare: shard_items and together must be at least 1, processes at least 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Rows of a training batch: where they come from, how they are mixed and packed."""
+
+    records: str = "records"
+    """Directory of the records that `cslm prepare` writes, one folder a corpus."""
+    vocabulary: str = "vocabulary"
+    """Directory of the joint vocabulary."""
+    cache: str = "cache"
+    """Directory of the token caches, one folder a task."""
+    tokenizer: str = "tokenizer"
+    """Directory of the speech tokenizer, which is the CTC recogniser and aligner too."""
+    decoder: str = "decoder"
+    """Directory of the speech decoder."""
+    languages: tuple[str, ...] = ("en", "zh")
+    """Languages that tasks are made for; every pair gets translation and speech-to-speech tasks."""
+    mixture: str = "cslm_cpt"
+    """cslm_text (stage 0), cslm_cpt (stage 1) or cslm_sft (stage 2)."""
+    weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Weights of tasks in place of the mixture's own; 0 removes a task."""
+    weights_per: WeightsPer = "tokens"
+    """What a weight counts: tokens (0.3 is 30% of the tokens) or examples, as in seqio."""
+    split: Split = "train"
+    """Which side of the held-out split is read."""
+    row_length: int = 1024
+    """Tokens of a row; longer examples are left out and counted."""
+    global_batch: int = 32
+    """Rows of one optimizer step, over all processes."""
+    response_form: ResponseForm = "interleaved"
+    """Layout of a spoken answer: interleaved, full, without_tq or fixed_ratio (paper section 3)."""
+    chunk_size: int = 7
+    """Fewest words in a text piece of an interleaved answer."""
+    chat: ChatConfig = ChatConfig()
+    """Chat template options."""
+    prepare: PrepareConfig = PrepareConfig()
+    """How `cslm prepare` works."""
+    seed: int = 0
+    """Decides the order of the data."""
+    read_threads: int = 2
+    """Threads that read and pack batches ahead of training."""
+    read_ahead: int = 8
+    """Batches that are kept ready."""
+    synthetic: bool = False
+    """Random tokens in place of data: measures a machine without preparing anything."""
+
+    def __post_init__(self):
+        for name in ("row_length", "global_batch", "chunk_size", "read_threads", "read_ahead"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"data.{name} is {getattr(self, name)}; it must be at least 1")
+        for name, kind in (("response_form", ResponseForm), ("weights_per", WeightsPer), ("split", Split)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"data.{name} is {getattr(self, name)!r}; choose one of {', '.join(get_args(kind))}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"data.seed is {self.seed}; it must be within 0 .. 2**32-1")
+        if not self.languages or len(set(self.languages)) != len(self.languages):
+            raise ValueError(f"data.languages is {self.languages}; name each language once, e.g. en zh")
+        for task, weight in self.weights.items():
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"data.weights.{task} is {weight}; a weight is 0 (leave the task out) or more")

@@ -1,0 +1,117 @@
+"""Files that are whole or not there at all: atomic writing, and reading with errors that name the file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from array_record.python import array_record_module
+
+from cslm_jax.errors import CslmError
+
+# One record a chunk, so that reading one at random decompresses no neighbour.
+_WRITER_OPTIONS = "group_size:1,zstd:3"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; it takes the place of `path` if the block succeeds and vanishes if not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield temporary
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_lines(path: Path, rows: Iterable[Any]) -> None:
+    """One JSON value a line."""
+    with replacing(path) as temporary, temporary.open("w") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def read_json(path: Path) -> Any:
+    """Raises CslmError naming the file."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from error
+
+
+def read_lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def record_writer(path: Path) -> Iterator[array_record_module.ArrayRecordWriter]:
+    """An ArrayRecord file that appears under its name only when it is complete."""
+    with replacing(path) as temporary:
+        writer = array_record_module.ArrayRecordWriter(str(temporary), _WRITER_OPTIONS)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+
+class RecordFile:
+    """Random access to an ArrayRecord file.
+
+    Args:
+        count: records that its index says it holds.
+
+    Raises:
+        CslmError: the file is missing, truncated or corrupted; the message names it.
+    """
+
+    def __init__(self, path: Path, count: int):
+        self.path, self.count = path, count
+        try:
+            if not path.is_file():
+                raise FileNotFoundError("no such file")
+            self._reader = array_record_module.ArrayRecordReader(str(path), "readahead_buffer_size:0")
+            found = self._reader.num_records()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise damaged(path, error) from error
+        if found != count:
+            raise damaged(path, f"it holds {found} records and its index says {count}")
+
+    def read(self, indices: Sequence[int]) -> list[bytes]:
+        if not len(indices):
+            return []
+        try:
+            return self._reader.read(list(map(int, indices)))
+        except (OSError, RuntimeError, ValueError, IndexError) as error:
+            raise damaged(self.path, error) from error
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(0, self.count, 1024):
+            yield from self.read(range(start, min(self.count, start + 1024)))
+
+
+def damaged(path: Path, reason: object) -> CslmError:
+    return CslmError(
+        f"{path} is truncated or corrupted ({reason}); delete the folder {path.parent} and run `cslm prepare` again"
+    )

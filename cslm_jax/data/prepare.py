@@ -1,0 +1,144 @@
+"""`cslm prepare`: corpora -> records -> token caches, resumable at any point.
+
+A shard of a corpus and a cache of a task are each written whole or not at all, so rerunning the command does what is
+left. Workers (`--worker=i/N`) share the shards of a corpus and need not know of each other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cslm_jax.config import Experiment
+from cslm_jax.data import corpora, ensure, files, shards, summary
+from cslm_jax.data.config import DataConfig
+from cslm_jax.data.corpora import CorpusConfig, Item, Rejected
+from cslm_jax.data.recording import Load, LoadingProcesses, load_here, make_records
+from cslm_jax.data.records import Record, write_records
+from cslm_jax.errors import CslmError
+from cslm_jax.speech.tokenizer import SpeechTokenizer
+
+
+def prepare(config: Experiment, worker: str = "0/1", summarise: bool = False) -> None:
+    """Makes the records and token caches that are not there yet, and writes WORKDIR/summary.json and rejected.jsonl.
+
+    Args:
+        worker: i/N: do only the shards of worker i (from 0) of N; with more than one worker, run once without it
+            at the end, for the caches and the summary.
+        summarise: only look at what is there.
+    """
+    index, workers = _parse_worker(worker)
+    if not summarise:
+        make_records_of(config.corpora, config.data, index, workers)
+        if workers > 1:
+            return
+        ensure.make_missing_caches(config.data)
+    summary.write(config.data, Path(config.workdir))
+
+
+def _parse_worker(worker: str) -> tuple[int, int]:
+    index, _, workers = worker.partition("/")
+    if not (index.isdecimal() and workers.isdecimal() and int(index) < int(workers)):
+        raise CslmError(f"--worker={worker}: write i/N with i from 0 to N-1, e.g. 0/4")
+    return int(index), int(workers)
+
+
+def make_records_of(chosen: Sequence[CorpusConfig], config: DataConfig, worker: int = 0, workers: int = 1) -> None:
+    """Makes the shards of every corpus that are not there yet."""
+    names = [corpus.name for corpus in chosen]
+    if len(set(names)) < len(names):
+        raise CslmError(f"config.corpora: two corpora have the same name ({', '.join(names)})")
+    load = LoadingProcesses(config.prepare.processes) if config.prepare.processes else load_here
+    try:
+        for corpus in chosen:
+            _make_corpus(corpus, config, load, worker, workers)
+    finally:
+        if isinstance(load, LoadingProcesses):
+            load.close()
+
+
+def _make_corpus(corpus: CorpusConfig, config: DataConfig, load: Load, worker: int, workers: int) -> None:
+    directory = Path(config.records) / corpus.name
+    fingerprint = _fingerprint(Path(config.tokenizer))
+    _check_unchanged(directory, corpus, config.prepare.shard_items, fingerprint)
+    todo, numbered = itertools.tee(_todo(corpus, config.prepare.shard_items, directory, worker, workers))
+    tokenizer = functools.cache(functools.partial(SpeechTokenizer.load, config.tokenizer))
+    items = (item for _, item in todo)
+    made = make_records(items, corpus, config.languages, tokenizer, load, config.prepare.together)
+    with _Progress(corpus.name) as progress:
+        for number, members in itertools.groupby(zip(numbered, made, strict=True), key=lambda pair: pair[0][0]):
+            results = [progress.count(result) for _, result in members]
+            rejected = [dataclasses.asdict(result) for result in results if isinstance(result, Rejected)]
+            kept = [result for result in results if not isinstance(result, Rejected)]
+            write_records(directory, kept, rejected, number, {"tokenizer": fingerprint})
+
+
+def _todo(
+    corpus: CorpusConfig, shard_items: int, directory: Path, worker: int, workers: int
+) -> Iterator[tuple[int, Item]]:
+    """(shard, item) of what this worker has to do: every N-th shard, without those that are finished."""
+    done = {shard.number for shard in shards.of_corpus(directory)}
+    for i, item in enumerate(corpora.read(corpus)):
+        number = i // shard_items
+        if number % workers == worker and number not in done:
+            yield number, item
+
+
+def _fingerprint(tokenizer: Path) -> str | None:
+    """Identifies a trained tokenizer by its files; None where there is none (text needs none)."""
+    found = [tokenizer / name for name in ("tokenizer.json", "tokenizer.safetensors")]
+    if not all(path.is_file() for path in found):
+        return None
+    return hashlib.sha256("".join(map(files.sha256_of, found)).encode()).hexdigest()
+
+
+def _check_unchanged(directory: Path, corpus: CorpusConfig, shard_items: int, tokenizer: str | None) -> None:
+    """Shards that are made from different things must not lie side by side."""
+    recipe = json.loads(json.dumps({**dataclasses.asdict(corpus), "shard_items": shard_items}))
+    path = directory / "recipe.json"
+    if not path.is_file():
+        files.write_json(path, recipe)
+    before = files.read_json(path)
+    for field in {**recipe, **before}:
+        if recipe.get(field) != before.get(field):
+            raise CslmError(
+                f"{directory} was made with {field} = {before.get(field)!r}, the config has {recipe.get(field)!r}; "
+                "delete the folder, or give the corpus another name"
+            )
+    for shard in shards.of_corpus(directory):
+        if shard.content["units"] and shard.content["tokenizer"] != tokenizer:
+            raise CslmError(f"{directory} was made with another speech tokenizer; delete the folder to make it again")
+
+
+class _Progress:
+    """Items, hours of speech done, and how many times faster than real time."""
+
+    def __init__(self, name: str):
+        self._bar = tqdm(desc=f"records of {name}", unit=" items", unit_scale=True)
+        self._seconds, self._rejected, self._started = 0.0, 0, time.monotonic()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.close()
+
+    def count(self, result: Record | Rejected) -> Record | Rejected:
+        if isinstance(result, Rejected):
+            self._rejected += 1
+        else:
+            self._seconds += sum(speech.seconds for speech in result.speeches())
+        speed = self._seconds / (time.monotonic() - self._started)
+        self._bar.set_postfix_str(
+            f"{self._seconds / 3600:.2f} h, {speed:.0f} x real time, {self._rejected} rejected", refresh=False
+        )
+        self._bar.update()
+        return result

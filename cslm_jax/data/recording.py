@@ -1,0 +1,188 @@
+"""Corpora -> records: sound is loaded ahead in other processes while this one tokenises and aligns."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import itertools
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected, SpokenDialogueItem
+from cslm_jax.data.records import Record, SpokenDialogue, SpokenText, Utterance
+from cslm_jax.errors import BadRecord
+from cslm_jax.speech import align
+from cslm_jax.speech.tokenizer import Analysis, SpeechTokenizer
+
+# Recordings that a process loads in one go, and how many goes wait for the tokenizer at most, per process.
+_LOADED_TOGETHER, _WAITING = 16, 4
+
+Loaded = Float[np.ndarray, "S"] | BadRecord
+Load = Callable[[Iterable[Recording]], Iterator[Loaded]]
+
+
+def load_here(recordings: Iterable[Recording]) -> Iterator[Loaded]:
+    """The sound of recordings in order, or why there is none."""
+    for recording in recordings:
+        try:
+            yield recording.load()
+        except BadRecord as error:
+            yield error
+        except OSError as error:
+            yield BadRecord("audio", f"{recording.file or recording.id} cannot be read: {error}")
+
+
+class LoadingProcesses:
+    """`load_here` in several processes, a bounded number of recordings ahead."""
+
+    def __init__(self, processes: int):
+        # Not forked: this process runs JAX, whose threads a fork would break.
+        context = multiprocessing.get_context("spawn")
+        self._pool = concurrent.futures.ProcessPoolExecutor(processes, mp_context=context)
+        self._ahead = processes * _WAITING
+
+    def __call__(self, recordings: Iterable[Recording]) -> Iterator[Loaded]:
+        rest = iter(recordings)
+        waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+        while True:
+            while len(waiting) < self._ahead and (together := list(itertools.islice(rest, _LOADED_TOGETHER))):
+                waiting.append(self._pool.submit(_load_list, together))
+            if not waiting:
+                return
+            yield from waiting.popleft().result()
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _load_list(recordings: Sequence[Recording]) -> list[Loaded]:
+    return list(load_here(recordings))
+
+
+def make_records(
+    items: Iterable[Item],
+    corpus: CorpusConfig,
+    languages: Sequence[str],
+    tokenizer: Callable[[], SpeechTokenizer],
+    load: Load = load_here,
+    together: int = 512,
+) -> Iterator[Record | Rejected]:
+    """The record of each item, or the reason why there is none; in order.
+
+    Args:
+        languages: the ones that there are tasks for; items in others are set aside.
+        tokenizer: gives the speech tokenizer; not called where no item has sound.
+        load: loads sound, possibly ahead of what is asked for.
+        together: recordings that go through the tokenizer at once.
+    """
+    ahead, behind = itertools.tee(items)
+    sounds = load(recording for item in ahead for recording in _recordings(item))
+    for group in _groups(behind, together):
+        recordings = [recording for item in group for recording in _recordings(item)]
+        heard = iter(_analyse(list(itertools.islice(sounds, len(recordings))), tokenizer))
+        for item in group:
+            mine = list(itertools.islice(heard, len(_recordings(item))))
+            yield _attempt(item, mine, corpus, languages, tokenizer)
+
+
+def _recordings(item: Item) -> Sequence[Recording]:
+    match item:
+        case Recording():
+            return (item,)
+        case SpokenDialogueItem():
+            return item.recordings
+    return ()
+
+
+def _groups(items: Iterable[Item], together: int) -> Iterator[list[Item]]:
+    """Items with at least `together` recordings (or, without sound, as many items), except at the end."""
+    group: list[Item] = []
+    size = 0
+    for item in items:
+        group.append(item)
+        size += max(1, len(_recordings(item)))
+        if size >= together:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _analyse(sounds: Sequence[Loaded], tokenizer: Callable[[], SpeechTokenizer]) -> list[Analysis | BadRecord]:
+    good = [i for i, sound in enumerate(sounds) if not isinstance(sound, BadRecord)]
+    results: list[Analysis | BadRecord] = list(sounds)
+    if good:
+        for i, analysis in zip(good, tokenizer().analyse([sounds[i] for i in good]), strict=True):
+            results[i] = analysis
+    return results
+
+
+def _attempt(
+    item: Item,
+    heard: Sequence[Analysis | BadRecord],
+    corpus: CorpusConfig,
+    languages: Sequence[str],
+    tokenizer: Callable[[], SpeechTokenizer],
+) -> Record | Rejected:
+    if isinstance(item, Rejected):
+        return item
+    recording = None
+    try:
+        for recording, analysis in zip(_recordings(item), heard, strict=True):
+            _check(recording, analysis)
+        recording = None
+        record = _record(item, heard, corpus, tokenizer)
+        for language in record.languages:
+            if language not in languages:
+                known = ", ".join(languages)
+                raise BadRecord("record", f"field `language` is {language!r}; data.languages has {known}")
+        return record
+    except BadRecord as error:
+        return Rejected(item.id, recording.file if recording else _file(item), error.stage, error.reason)
+
+
+def _check(recording: Recording, analysis: Analysis | BadRecord) -> None:
+    if isinstance(analysis, BadRecord):
+        raise analysis
+    if not recording.text.strip():
+        raise BadRecord("text", "field `text` is empty")
+    if not align.words(recording.text, recording.language):
+        raise BadRecord("text", f"field `text` has nothing that can be spoken: {recording.text[:40]!r}")
+
+
+def _file(item: Item) -> str:
+    recordings = _recordings(item)
+    return recordings[0].file if recordings else ""
+
+
+def _record(
+    item: Item, heard: Sequence[Analysis], corpus: CorpusConfig, tokenizer: Callable[[], SpeechTokenizer]
+) -> Record:
+    use = corpus.uses_of(item.id)
+    match item:
+        case Recording():
+            return Utterance(
+                id=item.id, split=item.split, use=use, language=item.language, text=item.text,
+                speech=heard[0].speech, speaker=item.speaker,
+            )  # fmt: skip
+        case SpokenDialogueItem():
+            asked, answered = heard[: len(item.question)], heard[len(item.question) :]
+            return SpokenDialogue(
+                id=item.id, split=item.split, use=use,
+                question={language: SpokenText(recording.text, analysis.speech)
+                          for (language, recording), analysis in zip(item.question.items(), asked, strict=True)},
+                answer={language: _aligned(recording, analysis, tokenizer)
+                        for (language, recording), analysis in zip(item.answer.items(), answered, strict=True)},
+            )  # fmt: skip
+        case _:
+            return dataclasses.replace(item, use=item.use or use)
+
+
+def _aligned(recording: Recording, analysis: Analysis, tokenizer: Callable[[], SpeechTokenizer]) -> SpokenText:
+    rate = analysis.speech.unit_rate
+    words = align.align(recording.text, recording.language, analysis.log_probs, tokenizer().labels, rate)
+    return SpokenText(recording.text, analysis.speech, words)

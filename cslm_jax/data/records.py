@@ -1,0 +1,305 @@
+"""What is known about one piece of data, after tokenisation and alignment: the records that tasks read.
+
+Four kinds, each a frozen dataclass; on disk msgpack inside ArrayRecord shards. Every field is checked when a record is
+made, so a record that exists is sound; a bad one raises BadRecord naming the field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import msgpack
+import numpy as np
+
+from cslm_jax.data import files, shards
+from cslm_jax.data.catalogue import RecordKind
+from cslm_jax.data.config import Split
+from cslm_jax.errors import BadRecord
+from cslm_jax.speech.align import Word
+from cslm_jax.speech.units import Speech
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SpokenText:
+    """A text and how it was spoken."""
+
+    text: str
+    speech: Speech
+    words: tuple[Word, ...] = ()
+    """When each word is spoken; only answers are aligned, for only answers are cut into chunks."""
+
+    def __post_init__(self):
+        _check_text("text", self.text)
+        _check_speech("speech", self.speech)
+        if self.words and not 0 <= self.words[0].start_char < self.words[-1].end_char <= len(self.text):
+            raise BadRecord("record", f"field `words` spans characters outside the text {self.text[:40]!r}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """What every kind of record has."""
+
+    kind: ClassVar[RecordKind]
+
+    id: str
+    """Unique within its corpus; errors and rejected.jsonl name it."""
+    split: Split = "train"
+    """Held-out records are `validation`."""
+    use: tuple[str, ...] = ()
+    """Families of tasks that may read it (asr, tts, mt, text, s2s_mono, s2s_cross); empty for all that can."""
+
+    def __post_init__(self):
+        if not isinstance(self.id, str) or not self.id or "\n" in self.id:
+            raise BadRecord("record", f"field `id` is {self.id!r}; it must be one line of text")
+        if self.split not in get_args(Split):
+            raise BadRecord("record", f"field `split` is {self.split!r}; it must be train or validation")
+        self.check()
+
+    def check(self) -> None:
+        """Raises BadRecord naming the field that is wrong."""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def speeches(self) -> Iterator[Speech]:
+        """All speech in the record."""
+        return iter(())
+
+    def texts_said(self) -> Iterator[str]:
+        """All text in the record, for vocabularies and counts."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Utterance(Record):
+    """A transcribed recording: ASR one way, TTS the other."""
+
+    kind = "utterance"
+    language: str
+    text: str
+    speech: Speech
+    speaker: str = ""
+
+    def check(self) -> None:
+        _check_text("language", self.language)
+        _check_text("text", self.text)
+        _check_speech("speech", self.speech)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return (self.language,)
+
+    def speeches(self) -> Iterator[Speech]:
+        yield self.speech
+
+    def texts_said(self) -> Iterator[str]:
+        yield self.text
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Translation(Record):
+    """The same text in several languages."""
+
+    kind = "translation"
+    texts: Mapping[str, str]
+
+    def check(self) -> None:
+        if not isinstance(self.texts, Mapping) or len(self.texts) < 2:
+            raise BadRecord("record", "field `texts` needs the text in at least two languages")
+        for language, text in self.texts.items():
+            _check_text(f"texts[{language}]", text)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(self.texts)
+
+    def texts_said(self) -> Iterator[str]:
+        yield from self.texts.values()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dialogue(Record):
+    """A text conversation of one or more turns."""
+
+    kind = "dialogue"
+    language: str
+    turns: tuple[tuple[Role, str], ...]
+    """(role, text) in order; the last turn is the assistant's."""
+
+    def check(self) -> None:
+        _check_text("language", self.language)
+        if not self.turns or self.turns[-1][0] != "assistant":
+            raise BadRecord("record", "field `turns` must end with a turn of the assistant")
+        for i, (role, text) in enumerate(self.turns):
+            if role not in get_args(Role):
+                raise BadRecord("record", f"field `turns[{i}]` has the role {role!r}; there are {get_args(Role)}")
+            _check_text(f"turns[{i}]", text)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return (self.language,)
+
+    def texts_said(self) -> Iterator[str]:
+        yield from (text for _, text in self.turns)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpokenDialogue(Record):
+    """A spoken question and its spoken answer, each in one or more languages."""
+
+    kind = "spoken_dialogue"
+    question: Mapping[str, SpokenText]
+    answer: Mapping[str, SpokenText]
+
+    def check(self) -> None:
+        for name in ("question", "answer"):
+            if not getattr(self, name):
+                raise BadRecord("record", f"field `{name}` is empty; it needs at least one language")
+        for language, spoken in self.answer.items():
+            if not spoken.words:
+                raise BadRecord("record", f"field `answer[{language}].words` is empty; answers must be aligned")
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*self.question, *self.answer]))
+
+    def speeches(self) -> Iterator[Speech]:
+        yield from (spoken.speech for spoken in [*self.question.values(), *self.answer.values()])
+
+    def texts_said(self) -> Iterator[str]:
+        yield from (spoken.text for spoken in [*self.question.values(), *self.answer.values()])
+
+
+def _check_text(field: str, text: Any) -> None:
+    if not isinstance(text, str) or not text.strip():
+        raise BadRecord("record", f"field `{field}` is {'empty' if not text else repr(text)}; it must be text")
+
+
+def _check_speech(field: str, speech: Any) -> None:
+    if not isinstance(speech, Speech):
+        raise BadRecord("record", f"field `{field}` is missing")
+    units, runs = np.asarray(speech.units), np.asarray(speech.run_lengths)
+    if not len(units) or len(units) != len(runs) or runs.min() < 1:
+        raise BadRecord("record", f"field `{field}` needs at least one unit, and a run length of 1 or more for each")
+
+
+# Bytes ---------------------------------------------------------------------------------------------
+
+
+def to_bytes(record: Record) -> bytes:
+    content = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    return msgpack.packb(content, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Speech():
+            units, runs = (np.asarray(array, "<i4").tobytes() for array in (value.units, value.run_lengths))
+            return {"units": units, "run_lengths": runs, "unit_rate": value.unit_rate}
+        case SpokenText():
+            words = [(word.start_char, word.end_char, word.start_s, word.end_s) for word in value.words]
+            return {"text": value.text, "speech": value.speech, "words": words}
+        case Mapping():
+            return dict(value)
+    raise TypeError(f"a {type(value).__name__} has no place in a record")
+
+
+def from_bytes(kind: RecordKind, content: bytes) -> Record:
+    """The inverse of `to_bytes`; BadRecord names a field that is missing, unknown or wrong."""
+    fields = msgpack.unpackb(content)
+    record = KINDS[kind]
+    known = {field.name: field for field in dataclasses.fields(record)}
+    if unknown := set(fields) - set(known):
+        raise BadRecord("record", f"{kind} has no field {', '.join(sorted(unknown))}")
+    for name, field in known.items():
+        if name not in fields and field.default is dataclasses.MISSING:
+            raise BadRecord("record", f"field `{name}` is missing (record {fields.get('id', 'without id')})")
+    return record(**{name: _READ.get(name, _same)(value) for name, value in fields.items()})
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _speech(value: Mapping[str, Any]) -> Speech:
+    units, runs = (np.frombuffer(value[name], "<i4") for name in ("units", "run_lengths"))
+    return Speech(units, runs, value["unit_rate"])
+
+
+def _spoken_texts(value: Mapping[str, Mapping[str, Any]]) -> dict[str, SpokenText]:
+    return {
+        language: SpokenText(spoken["text"], _speech(spoken["speech"]), tuple(Word(*word) for word in spoken["words"]))
+        for language, spoken in value.items()
+    }
+
+
+_READ: Mapping[str, Callable[[Any], Any]] = {
+    "speech": _speech,
+    "question": _spoken_texts,
+    "answer": _spoken_texts,
+    "use": tuple,
+    "turns": lambda turns: tuple(map(tuple, turns)),
+}
+
+KINDS: Mapping[RecordKind, type[Record]] = {
+    record.kind: record for record in (Utterance, Translation, Dialogue, SpokenDialogue)
+}
+
+
+# Shards --------------------------------------------------------------------------------------------
+
+
+def write_records(
+    corpus: Path | str,
+    records: Iterable[Record],
+    rejected: Sequence[Mapping[str, str]] = (),
+    number: int = 0,
+    notes: Mapping[str, Any] = {},
+) -> None:
+    """Writes shard `number` of a corpus folder; it exists when its .json, written last, is there.
+
+    Args:
+        corpus: RECORDS/<name of the corpus>.
+        notes: said in the .json too, such as the tokenizer that made the units.
+    """
+    shard = shards.Shard(Path(corpus) / f"{number:05d}.json", {})
+    by_kind: dict[RecordKind, list[Record]] = {}
+    for record in records:
+        by_kind.setdefault(record.kind, []).append(record)
+    content: dict[str, Any] = {"records": {}, "rejected": len(rejected)}
+    for kind, members in sorted(by_kind.items()):
+        with files.record_writer(shard.file(kind)) as writer:
+            for record in members:
+                writer.write(to_bytes(record))
+        content["records"][kind] = {"count": len(members), "sha256": files.sha256_of(shard.file(kind))}
+    every = [record for members in by_kind.values() for record in members]
+    content["seconds"] = sum(speech.seconds for record in every for speech in record.speeches())
+    content["units"] = sum(len(speech.units) for record in every for speech in record.speeches())
+    content["characters"] = sum(len(text) for record in every for text in record.texts_said())
+    files.write_lines(shard.rejected, rejected)
+    files.write_json(shard.path, {**content, **notes})
+
+
+def read_records(directory: Path | str, kind: RecordKind, split: Split | None = None) -> Iterator[Record]:
+    """All records of a kind below a folder of corpora, in a fixed order.
+
+    Raises:
+        BadRecord: a record on disk lacks a field or has a wrong one.
+        CslmError: a shard is truncated or corrupted; the message names the file.
+    """
+    for record in read_bytes(directory, kind):
+        found = from_bytes(kind, record)
+        if split in (None, found.split):
+            yield found
+
+
+def read_bytes(directory: Path | str, kind: RecordKind) -> Iterator[bytes]:
+    for shard in shards.finished(Path(directory)):
+        if kind in shard.content["records"]:
+            yield from files.RecordFile(shard.file(kind), shard.content["records"][kind]["count"])

@@ -1,0 +1,73 @@
+"""Folders of record shards: what is in them, without reading a record.
+
+Below records/<corpus>/ lie::
+
+    recipe.json                    how the corpus was read
+    00007.json                     what shard 7 holds; written last
+    00007.utterance.arrayrecord    its records, one file a kind
+    00007.rejected.jsonl           what was set aside, with the reason
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cslm_jax.data import files
+from cslm_jax.data.catalogue import RecordKind
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A shard of a corpus; finished when its .json is there."""
+
+    path: Path
+    """Its .json file."""
+    content: dict[str, Any]
+    """records: {kind: {count, sha256}}; rejected, seconds, units and characters; tokenizer."""
+
+    @property
+    def number(self) -> int:
+        return int(self.path.stem)
+
+    @property
+    def rejected(self) -> Path:
+        return self.path.with_suffix(".rejected.jsonl")
+
+    def file(self, kind: RecordKind) -> Path:
+        return self.path.with_suffix(f".{kind}.arrayrecord")
+
+    def count(self, kind: RecordKind) -> int:
+        return self.content["records"].get(kind, {"count": 0})["count"]
+
+
+def of_corpus(directory: Path) -> Iterator[Shard]:
+    """The finished shards of one corpus, in order."""
+    for path in sorted(directory.glob("[0-9]*.json")):
+        yield Shard(path, files.read_json(path))
+
+
+def finished(records: Path) -> Iterator[Shard]:
+    """All finished shards of all corpora, in a fixed order."""
+    for directory in sorted(path for path in records.glob("*") if path.is_dir()):
+        yield from of_corpus(directory)
+
+
+def count(records: Path, kinds: Sequence[RecordKind]) -> int:
+    """How many records of these kinds there are."""
+    return sum(shard.count(kind) for shard in finished(records) for kind in kinds)
+
+
+def fingerprint(records: Path, kinds: Sequence[RecordKind]) -> str | None:
+    """Identifies all records of these kinds by their content; None where there is no folder of records."""
+    if not records.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for shard in finished(records):
+        for kind in kinds:
+            if kind in shard.content["records"]:
+                digest.update(repr((shard.path.parent.name, kind, shard.content["records"][kind])).encode())
+    return digest.hexdigest()

@@ -1,0 +1,69 @@
+"""`cslm tokenizer` and `cslm decoder`: the speech models, trained on recordings of the corpora."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import soxr
+from jaxtyping import Float
+from tqdm import tqdm
+
+from cslm_jax.config import Experiment
+from cslm_jax.data import corpora
+from cslm_jax.data.corpora import CorpusConfig, Recording, SpokenDialogueItem
+from cslm_jax.data.recording import LoadingProcesses
+from cslm_jax.errors import BadRecord, CslmError
+from cslm_jax.speech import audio, decoder, tokenizer
+
+logger = logging.getLogger(__name__)
+
+
+def train_tokenizer(config: Experiment) -> None:
+    """Trains the speech tokenizer, which is the CTC recogniser too, on a sample of all training recordings."""
+    recordings = _sample(config.corpora, config.tokenizer.utterances, config.seed)
+    kept, waveforms = _load(recordings, config.data.prepare.processes)
+    tokenizer.train(config.tokenizer, waveforms, [recording.text for recording in kept], config.data.tokenizer)
+
+
+def train_decoder(config: Experiment) -> None:
+    """Trains the speech decoder on a sample of the training recordings that are used for TTS."""
+    readings = tuple(corpus for corpus in config.corpora if "tts" in corpus.use)
+    recordings = _sample(readings, config.decoder.utterances, config.seed)
+    _, waveforms = _load(recordings, config.data.prepare.processes)
+    heard = tokenizer.SpeechTokenizer.load(config.data.tokenizer).analyse(waveforms)
+    native = [soxr.resample(waveform, audio.SAMPLE_RATE, audio.VOCODER_SAMPLE_RATE) for waveform in waveforms]
+    pairs = [(analysis.speech, waveform) for analysis, waveform in zip(heard, native, strict=True)]
+    decoder.train(config.decoder, pairs, config.data.decoder)
+
+
+def _sample(chosen: Sequence[CorpusConfig], count: int, seed: int) -> list[Recording]:
+    recordings = [recording for corpus in chosen for recording in _training_recordings(corpus)]
+    if not recordings:
+        raise CslmError("none of config.corpora has recordings to train on")
+    return random.Random(seed).sample(recordings, min(count, len(recordings)))
+
+
+def _training_recordings(corpus: CorpusConfig) -> Iterator[Recording]:
+    for item in corpora.read(corpus):
+        match item:
+            case Recording(split="train"):
+                yield item
+            case SpokenDialogueItem(split="train"):
+                yield from item.recordings
+
+
+def _load(recordings: Sequence[Recording], processes: int) -> tuple[list[Recording], list[Float[np.ndarray, "S"]]]:
+    """The recordings with usable sound, and their 16 kHz waveforms."""
+    load = LoadingProcesses(max(1, processes))
+    try:
+        sounds = list(tqdm(load(recordings), "sound", len(recordings), unit=" recordings"))
+    finally:
+        load.close()
+    for recording, sound in zip(recordings, sounds, strict=True):
+        if isinstance(sound, BadRecord):
+            logger.warning("%s is left out: %s", recording.id, sound)
+    pairs = [(r, s) for r, s in zip(recordings, sounds, strict=True) if not isinstance(s, BadRecord)]
+    return [recording for recording, _ in pairs], [sound for _, sound in pairs]

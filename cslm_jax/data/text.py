@@ -1,0 +1,52 @@
+"""`cslm vocabulary`: the text pieces, trained on what the corpora say, and the joint vocabulary around them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import get_args
+
+from cslm_jax.config import Experiment
+from cslm_jax.data import corpora, prompts
+from cslm_jax.data.config import DataConfig
+from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected, SpokenDialogueItem
+from cslm_jax.data.records import Record
+from cslm_jax.vocabulary import JointVocabulary, SentencePieceText
+
+INSTRUCTION_USES = 50
+"""How often each instruction counts beside the sentences of the corpora."""
+
+
+def make_vocabulary(config: Experiment) -> None:
+    """Trains the text part on the training side of the corpora and writes the joint vocabulary."""
+    lines = [*_instructions(config.data), *training_texts(config.corpora)]
+    text = SentencePieceText.train(lines, config.vocabulary.pieces)
+    vocabulary = JointVocabulary(text, config.tokenizer.model.codes, config.vocabulary.pad_to)
+    vocabulary.save(config.data.vocabulary)
+    print(f"{config.data.vocabulary}: {vocabulary.base_size} text ids, {vocabulary.codes} units, {vocabulary.size} rows in all")
+
+
+def training_texts(chosen: Sequence[CorpusConfig]) -> Iterator[str]:
+    for corpus in chosen:
+        for item in corpora.read(corpus):
+            if not isinstance(item, Rejected) and item.split == "train":
+                yield from _texts(item)
+
+
+def _texts(item: Item) -> Iterator[str]:
+    match item:
+        case Recording():
+            yield item.text
+        case SpokenDialogueItem():
+            yield from (recording.text for recording in item.recordings)
+        case Record():
+            yield from item.texts_said()
+
+
+def _instructions(config: DataConfig) -> Iterator[str]:
+    """Every wording of every instruction, as often as if each were used that often, so that instructions cost few tokens."""
+    for source, target in itertools.product(config.languages, repeat=2):
+        for task in get_args(prompts.Task):
+            for instruction in prompts.wordings(task, source, target):
+                turn = prompts.user_turn(instruction, ("",))
+                yield from ["".join(turn)] * INSTRUCTION_USES

@@ -1,0 +1,192 @@
+"""The training loop of the small speech models: tokenizer, duration predictor, mel decoder.
+
+The step number is the whole state of the data, as in the LM's loop, so an interrupted run resumes bit for bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from tqdm import tqdm
+
+from cslm_jax.errors import CslmError
+
+log = logging.getLogger(__name__)
+
+Batch = dict[str, np.ndarray]
+Loss = Callable[[nnx.Module, dict[str, Array], Array], Array | tuple[Array, dict[str, Array]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class FitConfig:
+    """AdamW with warm-up and cosine."""
+
+    steps: int = 1000
+    """Optimizer steps."""
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    warmup_fraction: float = 0.05
+    """Share of the steps in which the learning rate rises."""
+    end_fraction: float = 0.01
+    """Learning rate of the last step, as a share of the peak."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay, on matrices only."""
+    clip: float = 1.0
+    """Largest global norm of the gradients."""
+    seed: int = 0
+    """Fixes initial weights, batches and dropout."""
+    log_every: int = 20
+    """Steps between two lines of metrics.jsonl."""
+    checkpoint_every: int = 250
+    """Steps between two checkpoints."""
+
+    def __post_init__(self):
+        for field in ("steps", "log_every", "checkpoint_every"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"fit: {field} must be at least 1, got {getattr(self, field)}")
+        if not 0 <= self.warmup_fraction < 1 or not 0 <= self.end_fraction <= 1:
+            raise ValueError("fit: warmup_fraction must be in [0, 1) and end_fraction in [0, 1]")
+        if self.learning_rate <= 0 or self.clip <= 0:
+            raise ValueError("fit: learning_rate and clip must be positive")
+
+    def schedule(self) -> optax.Schedule:
+        return optax.warmup_cosine_decay_schedule(
+            0.0,
+            self.learning_rate,
+            warmup_steps=max(int(self.steps * self.warmup_fraction), 1),
+            decay_steps=max(self.steps, 2),
+            end_value=self.learning_rate * self.end_fraction,
+        )
+
+    def optimizer(self) -> optax.GradientTransformation:
+        matrices = lambda params: jax.tree.map(lambda x: x.ndim > 1, params)
+        return optax.chain(
+            optax.clip_by_global_norm(self.clip),
+            optax.adamw(self.schedule(), b2=0.98, weight_decay=self.weight_decay, mask=matrices),
+        )
+
+
+def fit(
+    model: nnx.Module,
+    loss: Loss,
+    batch: Callable[[int], Batch],
+    config: FitConfig,
+    directory: str | Path | None = None,
+    title: str = "fit",
+) -> None:
+    """Trains `model` in place for `config.steps` steps.
+
+    Args:
+        loss: (model, batch, key) -> loss, or (loss, metrics). It may change the model's variables other than
+            parameters (running statistics); gradients are taken for `nnx.Param` only.
+        batch: step -> arrays; must depend on nothing but the step.
+        directory: where `metrics.jsonl` and the checkpoint `fit.safetensors` live; a rerun resumes there.
+        title: name of the progress bar.
+
+    Raises:
+        CslmError: the loss is not finite, or the checkpoint belongs to another model.
+    """
+    optimizer = config.optimizer()
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    # Donated buffers must be owned once each, and the caller's model must survive an interrupt.
+    state = jax.tree.map(jnp.copy, (params, rest, optimizer.init(params)))
+    step_function = _step_function(graph, loss, optimizer)
+    checkpoint = None if directory is None else Path(directory) / "fit.safetensors"
+    first, state = _resume(checkpoint, state)
+    metrics = _Metrics(None if directory is None else Path(directory) / "metrics.jsonl", first)
+    key = jax.random.key(config.seed)
+    with tqdm(total=config.steps, initial=first, desc=title, unit="step", mininterval=1) as bar:
+        for step in range(first, config.steps):
+            state, values = step_function(state, batch(step), jax.random.fold_in(key, step))
+            done = step + 1
+            if done % config.log_every == 0 or done == config.steps:
+                line = {"step": done, **{name: float(value) for name, value in values.items()}}
+                line["learning_rate"] = float(config.schedule()(step))
+                _check_finite(line, title)
+                metrics.write(line)
+                bar.set_postfix(loss=f"{line['loss']:.3f}", refresh=False)
+            if checkpoint and (done % config.checkpoint_every == 0 or done == config.steps):
+                _save(checkpoint, done, state)
+            bar.update()
+    nnx.update(model, state[0], state[1])
+
+
+def _step_function(graph, loss: Loss, optimizer: optax.GradientTransformation):
+    def objective(params, rest, batch, key):
+        model = nnx.merge(graph, params, rest, copy=True)
+        result = loss(model, batch, key)
+        value, metrics = result if isinstance(result, tuple) else (result, {})
+        return value, (metrics, nnx.split(model, nnx.Param, ...)[2])
+
+    def step(state, batch, key):
+        params, rest, optimizer_state = state
+        (value, (metrics, rest)), grads = jax.value_and_grad(objective, has_aux=True)(params, rest, batch, key)
+        updates, optimizer_state = optimizer.update(grads, optimizer_state, params)
+        metrics = {"loss": value, "grad_norm": optax.global_norm(grads), **metrics}
+        return (optax.apply_updates(params, updates), rest, optimizer_state), metrics
+
+    return jax.jit(step, donate_argnums=0)
+
+
+class _Metrics:
+    """Appends lines to metrics.jsonl, after cutting off those of steps that are about to be repeated."""
+
+    def __init__(self, path: Path | None, step: int):
+        self.path, self.started = path, time.time()
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        path.write_text("".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step))
+
+    def write(self, line: dict[str, float]) -> None:
+        if self.path is not None:
+            with open(self.path, "a") as file:
+                file.write(json.dumps(line | {"seconds": round(time.time() - self.started, 3)}) + "\n")
+
+
+def _check_finite(line: dict[str, float], title: str) -> None:
+    if not np.isfinite(line["loss"]):
+        raise CslmError(f"{title}: the loss is {line['loss']} at step {line['step']}; lower learning_rate")
+
+
+def _flatten(state) -> dict[str, Array]:
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+
+
+def _save(path: Path, step: int, state) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    save_file({name: np.asarray(leaf) for name, leaf in _flatten(state).items()}, temporary, {"step": str(step)})
+    os.replace(temporary, path)
+
+
+def _resume(path: Path | None, state) -> tuple[int, object]:
+    """The step and state of the checkpoint, or step 0 and `state` where there is none."""
+    if path is None or not path.exists():
+        return 0, state
+    names = _flatten(state)
+    with safe_open(path, "np") as file:
+        if set(file.keys()) != set(names):
+            raise CslmError(f"{path} is the checkpoint of another model; remove it or choose another directory")
+        leaves = [file.get_tensor(name) for name in names]
+        step = int(file.metadata()["step"])
+    for (name, leaf), saved in zip(names.items(), leaves):
+        if leaf.shape != saved.shape:
+            raise CslmError(f"{path}: {name} has shape {saved.shape}, the config asks for {leaf.shape}")
+    log.info("%s: resuming at step %d", path, step)
+    return step, jax.tree.unflatten(jax.tree.structure(state), [jnp.asarray(leaf) for leaf in leaves])

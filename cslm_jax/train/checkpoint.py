@@ -1,0 +1,169 @@
+"""Checkpoints: parameters, optimizer state and the experiment that made them, one folder a step.
+
+Orbax writes to a temporary folder and renames it, so a run that is killed in the middle leaves the older checkpoint
+untouched. A folder that was damaged afterwards is noticed when it is read, set aside, and the one before it is used.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cattrs
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+
+from cslm_jax.errors import CslmError
+from cslm_jax.model import llama
+from cslm_jax.model.llama import LlamaConfig
+from cslm_jax.model.parameters import Params, map_declared
+from cslm_jax.train.step import TrainState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """What a checkpoint says about the run that made it."""
+
+    experiment: dict[str, Any]
+    """The experiment as a tree of plain values; model.vocabulary_size is set."""
+    vocabulary_sha256: str
+    """Fingerprint of the joint vocabulary."""
+
+    @property
+    def model(self) -> LlamaConfig:
+        return cattrs.structure(self.experiment["model"], LlamaConfig)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A model read from a run."""
+
+    config: LlamaConfig
+    params: Params
+    origin: Origin
+    step: int
+    """Optimizer steps it has seen."""
+
+
+class Checkpoints:
+    """The checkpoints of a run, in WORKDIR/checkpoints."""
+
+    def __init__(self, workdir: str | Path, keep: int):
+        self.directory = _directory(workdir)
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
+        self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def save(self, state: TrainState, step: int, origin: Origin) -> None:
+        """Starts to write the state after `step` steps; returns once it is copied off the devices."""
+        if step in self._manager.all_steps():
+            return
+        items = ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            optimizer=ocp.args.StandardSave(state.optimizer),
+            origin=ocp.args.JsonSave(dataclasses.asdict(origin)),
+        )
+        self._manager.save(step, args=items)
+
+    def restore(self, like: TrainState, accept: Callable[[Origin], None]) -> TrainState | None:
+        """The newest state that can be read, laid out like `like` (shapes and shardings); None without checkpoints.
+
+        Args:
+            accept: raises CslmError if the checkpoint belongs to another kind of run.
+
+        Raises:
+            CslmError: from `accept`, or no checkpoint is readable.
+        """
+        damaged: list[int] = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                accept(_read_origin(self.directory / str(step)))
+                state = self._read(step, like)
+            except CslmError:
+                raise
+            except Exception as error:  # what a damaged file raises depends on where it was cut
+                logger.warning("checkpoint %s is damaged (%s)", self.directory / str(step), _first_line(error))
+                damaged.append(step)
+                continue
+            self._set_aside(damaged, step)
+            return state
+        if damaged:
+            raise CslmError(f"no checkpoint in {self.directory} can be read; move the directory away to start afresh")
+        return None
+
+    def close(self) -> None:
+        """Waits until everything is written."""
+        self._manager.close()
+
+    def _read(self, step: int, like: TrainState) -> TrainState:
+        items = ocp.args.Composite(
+            params=ocp.args.StandardRestore(like.params), optimizer=ocp.args.StandardRestore(like.optimizer)
+        )
+        read = self._manager.restore(step, args=items)
+        return TrainState(jax.device_put(jax.numpy.int32(step), like.step.sharding), read.params, read.optimizer)
+
+    def _set_aside(self, damaged: list[int], used: int) -> None:
+        """Renames damaged folders, so that their steps can be written again."""
+        if not damaged:
+            return
+        if jax.process_index() == 0:
+            for step in damaged:
+                (self.directory / str(step)).rename(self.directory / f"damaged-{step}")
+        self._manager.reload()
+        logger.warning("continuing from the checkpoint of step %d; damaged ones are kept as damaged-STEP", used)
+
+
+def read_model(workdir: str | Path, shardings: Callable[[LlamaConfig], Params] | None = None) -> Trained:
+    """The newest readable model of a run, without its optimizer state.
+
+    Args:
+        workdir: of the run that made it.
+        shardings: where its parameters go; by default all on the first device.
+
+    Raises:
+        CslmError: the run has no checkpoint, or none that can be read.
+    """
+    directory = _directory(workdir)
+    if not directory.is_dir():
+        raise CslmError(f"{workdir} holds no checkpoints; train it first with `cslm train --config.workdir={workdir}`")
+    for step in sorted(ocp.utils.checkpoint_steps(directory), reverse=True):
+        try:
+            return _read_trained(directory / str(step), step, shardings or _on_one_device)
+        except Exception as error:  # as above
+            logger.warning("checkpoint %s is damaged (%s)", directory / str(step), _first_line(error))
+    raise CslmError(f"{directory} holds no checkpoint that can be read")
+
+
+def _read_trained(folder: epath.Path, step: int, shardings: Callable[[LlamaConfig], Params]) -> Trained:
+    origin = _read_origin(folder)
+    model = origin.model
+    like = jax.tree.map(
+        lambda shape, sharding: jax.ShapeDtypeStruct(shape, model.param_dtype, sharding=sharding),
+        map_declared(lambda declaration: declaration.shape, llama.declared(model)),
+        shardings(model),
+        is_leaf=lambda node: isinstance(node, tuple),
+    )
+    with ocp.StandardCheckpointer() as reader:
+        return Trained(model, reader.restore(folder / "params", like), origin, step)
+
+
+def _read_origin(folder: epath.Path) -> Origin:
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+        return Origin(**reader.restore(folder / "origin"))
+
+
+def _on_one_device(model: LlamaConfig) -> Params:
+    only = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return map_declared(lambda _: only, llama.declared(model))
+
+
+def _directory(workdir: str | Path) -> epath.Path:
+    path = epath.Path(workdir)
+    return (path if "://" in str(path) else path.resolve()) / "checkpoints"
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:300]

@@ -1,0 +1,133 @@
+"""`cslm train`: the same loop for the text LM, CPT and SFT; what differs is the config."""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from cslm_jax import config as experiment
+from cslm_jax.config import Experiment
+from cslm_jax.data.ensure import ensure_caches
+from cslm_jax.data.loader import Loader
+from cslm_jax.errors import CslmError
+from cslm_jax.host_memory import keep_freed_memory
+from cslm_jax.model import llama
+from cslm_jax.train import sharding
+from cslm_jax.train.checkpoint import Checkpoints, Origin
+from cslm_jax.train.interrupt import Interrupt
+from cslm_jax.train.metrics import MetricsLog, NoLog, make_log
+from cslm_jax.train.optimizer import make_optimizer, schedule
+from cslm_jax.train.start import begin, state_shardings, with_vocabulary_size
+from cslm_jax.train.step import Metrics, TrainState, make_train_step
+from cslm_jax.vocabulary import JointVocabulary
+
+logger = logging.getLogger(__name__)
+
+
+def train(config: Experiment) -> None:
+    """Trains the LM, or goes on where an earlier call with the same workdir stopped.
+
+    Args:
+        config: the experiment; `train.steps` is the length of the whole run, not of this call.
+
+    Raises:
+        CslmError: a loss that is not finite (the message names the step and the sha256 of its batch), or a config
+            that does not fit the devices, the data or the run's own checkpoints.
+    """
+    keep_freed_memory()
+    vocabulary = JointVocabulary.load(config.data.vocabulary)
+    config = with_vocabulary_size(config, vocabulary)
+    mesh = sharding.make_mesh(config.mesh, config.model, config.data.global_batch, config.train.accumulate)
+    if jax.process_index() == 0:
+        ensure_caches(config.data)
+    _wait_for_all("caches")
+    loader = Loader(config.data, vocabulary, process=jax.process_index(), processes=jax.process_count())
+    checkpoints = Checkpoints(config.workdir, config.train.keep)
+    try:
+        with jax.set_mesh(mesh):
+            _Run(config, vocabulary, mesh, loader, checkpoints).run()
+    finally:
+        checkpoints.close()
+
+
+class _Run:
+    """One call of `train`, from the restored state to the last step or an interruption."""
+
+    def __init__(self, config: Experiment, vocabulary: JointVocabulary, mesh, loader: Loader, checkpoints: Checkpoints):
+        self.config, self.mesh, self.loader, self.checkpoints = config, mesh, loader, checkpoints
+        self.origin = Origin(dataclasses.asdict(config), vocabulary.sha256)
+        self.optimizer = make_optimizer(config.optimizer, config.train.steps, llama.declared(config.model))
+        self.log: MetricsLog | NoLog = NoLog()
+
+    def run(self) -> None:
+        state = begin(self.config, self.origin, self.mesh, self.optimizer, self.checkpoints)
+        first = int(state.step)
+        if jax.process_index() == 0:
+            experiment.save(self.config, self.config.workdir)
+        self.log = make_log(self.config.workdir, self.loader.tasks, first, self.config.train.tensorboard)
+        try:
+            with Interrupt() as interrupt:
+                self._steps(state, first, interrupt)
+        finally:
+            self.log.close()
+
+    def _steps(self, state: TrainState, first: int, interrupt: Interrupt) -> None:
+        step_function = self._compiled()
+        steps = self.config.train.steps
+        running: tuple[int, Metrics] | None = None
+        for step, batch in self._batches(first):
+            state, metrics = step_function(state, batch)
+            # The figures of a step are read while the next one runs, so that the devices never wait for the host.
+            self._report(running)
+            running = step, metrics
+            done, leaving = step + 1, interrupt.asked(step)
+            if done % self.config.train.checkpoint_every == 0 or done == steps or leaving:
+                self._report(running)
+                running = None
+                self.checkpoints.save(state, done, self.origin)
+            if leaving and done < steps:
+                logger.warning("asked to stop: saved after %d of %d steps; the same command goes on from here", done, steps)
+                return
+
+    def _batches(self, first: int) -> Iterator[tuple[int, dict[str, jax.Array]]]:
+        steps, rows = self.config.train.steps, self.config.data.global_batch
+        bar = tqdm(total=steps, initial=first, desc=self.config.name, unit="step", disable=jax.process_index() != 0)
+        with bar:
+            if first >= steps:
+                return
+            for step, batch in self.loader.prefetch(first):
+                yield step, sharding.global_batch(self.mesh, batch, rows)
+                bar.update()
+                if step + 1 == steps:
+                    return
+
+    def _compiled(self) -> Callable:
+        config = self.config
+        state = state_shardings(config.model, self.mesh, self.optimizer)
+        rates = schedule(config.optimizer, config.train.steps)
+        step = make_train_step(config.model, config.train, self.optimizer, rates, len(self.loader.tasks))
+        return jax.jit(step, donate_argnums=0, out_shardings=(state, sharding.replicated(self.mesh)))
+
+    def _report(self, running: tuple[int, Metrics] | None) -> None:
+        """Reads the figures of a step that was started, and stops the run if they are not finite."""
+        if running is None:
+            return
+        step, metrics = running
+        metrics = jax.device_get(metrics)
+        if not (np.isfinite(metrics.loss) and np.isfinite(metrics.grad_norm)):
+            raise CslmError(
+                f"step {step}: loss {metrics.loss}, gradient norm {metrics.grad_norm}; sha256 of the batch "
+                f"{self.loader.global_sha256(step)}. Look at it with `cslm show-batch --step={step}`; "
+                "a lower optimizer.learning_rate or optimizer.clip usually helps. Nothing was saved after this step"
+            )
+        self.log.count(int(metrics.tokens))
+        if (step + 1) % self.config.train.log_every == 0 or step == 0:
+            self.log.write(step, metrics)
+
+
+def _wait_for_all(name: str) -> None:
+    if jax.process_count() > 1:
+        jax.experimental.multihost_utils.sync_global_devices(name)

@@ -1,0 +1,99 @@
+"""From a config to the state that the first step begins with."""
+
+import dataclasses
+import functools
+import logging
+
+import jax
+import optax
+from jax.sharding import Mesh
+
+from cslm_jax.errors import CslmError
+from cslm_jax.model import llama
+from cslm_jax.model.llama import LlamaConfig
+from cslm_jax.model.parameters import Params
+from cslm_jax.model.vocabulary_extension import extend_vocabulary
+from cslm_jax.train import sharding
+from cslm_jax.train.checkpoint import Checkpoints, Origin, read_model
+from cslm_jax.train.compatibility import check_resume, check_start
+from cslm_jax.train.step import TrainState, init_state
+from cslm_jax.vocabulary import JointVocabulary
+
+logger = logging.getLogger(__name__)
+
+
+def with_vocabulary_size(config, vocabulary: JointVocabulary):
+    """The experiment with the rows of its token table decided.
+
+    Raises:
+        CslmError: the config asks for fewer rows than the vocabulary has ids.
+    """
+    needed = vocabulary.size if config.train.vocabulary == "joint" else vocabulary.base_size
+    size = config.model.vocabulary_size or needed
+    if size < needed:
+        raise CslmError(f"model.vocabulary_size={size} is less than the vocabulary's {needed} ids; leave it unset")
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, vocabulary_size=size))
+
+
+def begin(config, origin: Origin, mesh: Mesh, optimizer: optax.GradientTransformation, checkpoints: Checkpoints) -> TrainState:
+    """The state to go on from. The order of restoring:
+
+    1. this run's own newest readable checkpoint, if it has one (resume);
+    2. else the model of the run named by train.init_from, its token table grown, with a fresh optimizer;
+    3. else fresh parameters from the seed.
+    """
+    shardings = state_shardings(config.model, mesh, optimizer)
+    like = _abstract_state(config.model, optimizer, shardings)
+    accept = functools.partial(
+        check_resume,
+        experiment=origin.experiment,
+        vocabulary_sha256=origin.vocabulary_sha256,
+        where=str(checkpoints.directory),
+    )
+    restored = checkpoints.restore(like, lambda saved: accept(saved))
+    if restored is not None:
+        logger.info("resuming %s from step %d", config.workdir, restored.step)
+        return restored
+    params = _first_params(config, origin, mesh, shardings.params)
+    return jax.jit(lambda p: init_state(p, optimizer), out_shardings=shardings, donate_argnums=0)(params)
+
+
+def state_shardings(model: LlamaConfig, mesh: Mesh, optimizer: optax.GradientTransformation) -> TrainState:
+    """Where everything lives: moments with the parameter they belong to, counters everywhere."""
+    params = sharding.param_shardings(mesh, llama.declared(model))
+    everywhere = sharding.replicated(mesh)
+    moments = optax.tree.map_params(
+        optimizer,
+        lambda _, where: where,
+        jax.eval_shape(optimizer.init, _abstract_params(model)),
+        params,
+        transform_non_params=lambda _: everywhere,
+    )
+    return TrainState(everywhere, params, moments)
+
+
+def _first_params(config, origin: Origin, mesh: Mesh, shardings: Params) -> Params:
+    if config.train.init_from is None:
+        make = jax.jit(lambda key: llama.initialise(config.model, key), out_shardings=shardings)
+        return make(jax.random.key(config.seed))
+    where = config.train.init_from
+    trained = read_model(where, lambda model: sharding.param_shardings(mesh, llama.declared(model)))
+    check_start(trained.origin, config.model, origin.vocabulary_sha256, where)
+    rows = config.model.vocabulary_size
+    logger.info("starting from step %d of %s, %d -> %d tokens", trained.step, where, trained.config.vocabulary_size, rows)
+    return jax.jit(lambda p: _cast(extend_vocabulary(p, rows), config.model), out_shardings=shardings)(trained.params)
+
+
+def _cast(params: Params, model: LlamaConfig) -> Params:
+    return jax.tree.map(lambda p: p.astype(model.param_dtype), params)
+
+
+def _abstract_params(model: LlamaConfig) -> Params:
+    return jax.eval_shape(lambda key: llama.initialise(model, key), jax.random.key(0))
+
+
+def _abstract_state(model: LlamaConfig, optimizer: optax.GradientTransformation, shardings: TrainState) -> TrainState:
+    shapes = jax.eval_shape(lambda p: init_state(p, optimizer), _abstract_params(model))
+    return jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), shapes, shardings
+    )

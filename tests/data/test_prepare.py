@@ -1,0 +1,248 @@
+"""From sound files to records: bad input set aside with its reason, the rest prepared, nothing done twice."""
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from cslm_jax.config import Experiment
+from cslm_jax.data import corpora, files, prepare, shards
+from cslm_jax.data.config import DataConfig, PrepareConfig
+from cslm_jax.data.corpora import CorpusConfig, Recording, SpokenDialogueItem
+from cslm_jax.data.recording import make_records
+from cslm_jax.data.records import Dialogue, Translation, read_records
+from cslm_jax.errors import CslmError
+from cslm_jax.speech.ctc import Labels
+from cslm_jax.speech.s3 import S3Config
+from cslm_jax.speech.tokenizer import SpeechTokenizer, new_model
+
+LABELS = Labels.from_texts(["abcdefghijklmnopqrstuvwxyz ", "一只红狗跑了"])
+
+
+@functools.cache
+def tokenizer() -> SpeechTokenizer:
+    """Random weights: what matters here is what is done with units, not which they are."""
+    sizes = S3Config(mels=40, width=16, heads=2, layers=1, codes=50, recogniser_layers=0)
+    return SpeechTokenizer(new_model(sizes, LABELS), LABELS, batch_seconds=8)
+
+
+def sound(seconds: float, rate: int = 16000, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.1, int(seconds * rate)).astype(np.float32)
+
+
+def make_corpus(folder: Path) -> Path:
+    """Good recordings in four formats, and one of every kind of bad one."""
+    folder.mkdir()
+    soundfile.write(folder / "good.wav", sound(1.0), 16000)
+    soundfile.write(folder / "stereo.flac", np.stack([sound(1.0), sound(1.0, seed=1)], axis=1), 16000)
+    soundfile.write(folder / "phone.wav", sound(1.0, 8000), 8000)
+    soundfile.write(folder / "studio.wav", sound(1.0, 48000), 48000)
+    soundfile.write(folder / "empty.wav", sound(0.0), 16000)
+    soundfile.write(folder / "zeros.wav", np.zeros(16000, np.float32), 16000)
+    soundfile.write(folder / "nan.wav", np.full(16000, np.nan, np.float32), 16000, subtype="FLOAT")
+    (folder / "cut.wav").write_bytes((folder / "good.wav").read_bytes()[:9000])
+    (folder / "text.wav").write_text("this is not a sound at all " * 30)
+    rows = [(f"{path.name}", "a red dog") for path in sorted(folder.iterdir())]
+    rows += [("missing.wav", "a red dog"), ("good.wav", "a second line for the same file")]
+    (folder / "manifest.tsv").write_text("\ufefffile\ttext\r\n" + "".join(f"{file}\t{text}\r\n" for file, text in rows))
+    return folder
+
+
+GOOD_FILES = {"good.wav", "stereo.flac", "phone.wav", "studio.wav"}
+
+
+def made_from(items, languages=("en", "zh"), corpus=CorpusConfig("c", "manifest")):
+    return list(make_records(items, corpus, languages, tokenizer))
+
+
+def recording(id: str, text: str, language: str = "en", seconds: float = 1.5) -> Recording:
+    return Recording(id, language, text, functools.partial(sound, seconds, seed=len(id)))
+
+
+def test_bad_sound_is_set_aside_and_the_rest_goes_on(tmp_path):
+    folder = make_corpus(tmp_path / "corpus")
+    made = made_from(corpora.read(CorpusConfig("c", "manifest", str(folder))))
+    good = {result.id for result in made if not isinstance(result, corpora.Rejected)}
+    reasons = {Path(result.file).name: result.reason for result in made if isinstance(result, corpora.Rejected)}
+    assert good == GOOD_FILES
+    assert set(reasons) == {"empty.wav", "zeros.wav", "nan.wav", "cut.wav", "text.wav", "missing.wav", "manifest.tsv"}
+    for file, word in [("empty", "empty"), ("zeros", "zero"), ("nan", "NaN"), ("cut", "truncated"), ("text", "sound")]:
+        assert word in reasons[f"{file}.wav"]
+    assert "second record with the id good.wav" in reasons["manifest.tsv"]
+
+
+def test_units_do_not_depend_on_the_grouping(tmp_path):
+    items = list(corpora.read(CorpusConfig("c", "manifest", str(make_corpus(tmp_path / "corpus")))))
+    corpus = CorpusConfig("c", "manifest")
+    alone, together = (list(make_records(items, corpus, ("en",), tokenizer, together=n)) for n in (1, 64))
+    assert alone == together
+
+
+def dialogue(question: str, answer: Recording) -> SpokenDialogueItem:
+    return SpokenDialogueItem("a", {"en": recording("q", question)}, {"en": answer})
+
+
+@pytest.mark.parametrize(
+    ("item", "stage", "says"),
+    [
+        (recording("a", " "), "text", "`text` is empty"),
+        (recording("a", "?!"), "text", "nothing that can be spoken"),
+        (recording("a", "un chien", "fr"), "record", "`language` is 'fr'"),
+        (recording("a", "a red dog", seconds=40), "audio", "40.00 s"),
+        (Translation(id="a", texts={"en": "dog", "fr": "chien"}), "record", "'fr'"),
+        (dialogue("why", recording("r", "1984 42")), "align", "alphabet"),
+        (dialogue("why", recording("r", "many words " * 30, seconds=0.5)), "align", "frames"),
+        (dialogue("", recording("r", "a dog")), "text", "empty"),
+    ],
+)  # fmt: skip
+def test_items_that_cannot_be_used(item, stage, says):
+    good = recording("good", "a red dog")
+    rejected, kept = made_from([item, good])
+    assert (rejected.id, rejected.stage, kept.id) == ("a", stage, "good") and says in rejected.reason
+
+
+def test_answers_are_aligned_and_questions_are_not():
+    item = SpokenDialogueItem(
+        "s", {"en": recording("q", "why")}, {"en": recording("a", "a red dog"), "zh": recording("b", "一只红狗", "zh")}
+    )
+    (record,) = made_from([item])
+    assert not record.question["en"].words
+    for language, count in (("en", 3), ("zh", 4)):
+        spoken = record.answer[language]
+        assert len(spoken.words) == count and spoken.words[-1].end_s <= spoken.speech.seconds + 1e-6
+        assert spoken.speech.seconds == pytest.approx(1.5, abs=0.05)
+
+
+def test_text_needs_no_tokenizer():
+    def none():
+        raise AssertionError("the tokenizer was asked for")
+
+    items = [
+        Translation(id="t", texts={"en": "dog", "zh": "狗"}),
+        Dialogue(id="d", language="en", turns=(("user", "a"), ("assistant", "b"))),
+    ]
+    made = list(make_records(items, CorpusConfig("c", "manifest", use=("mt",)), ("en", "zh"), none))
+    assert [record.id for record in made] == ["t", "d"] and made[0].use == ("mt",)
+
+
+def test_half_of_the_items_for_each_use():
+    corpus = CorpusConfig("c", "manifest", use=("asr", "tts"), share="one")
+    uses = [corpus.uses_of(f"u{i}") for i in range(1000)]
+    assert 450 < uses.count(("asr",)) < 550 and len(set(uses)) == 2
+    assert dataclasses.replace(corpus, share="all").uses_of("u0") == ("asr", "tts")
+
+
+# The command ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def experiment(tmp_path, vocabulary_directory, monkeypatch) -> Experiment:
+    tokenizer().save(tmp_path / "tokenizer")
+    # One tokenizer for all tests, so that its programs are compiled once.
+    monkeypatch.setattr(prepare.SpeechTokenizer, "load", lambda directory: tokenizer())
+    make_corpus(tmp_path / "corpus")
+    data = DataConfig(
+        records=str(tmp_path / "records"), vocabulary=str(vocabulary_directory), cache=str(tmp_path / "cache"),
+        tokenizer=str(tmp_path / "tokenizer"), prepare=PrepareConfig(shard_items=4, processes=0), row_length=64,
+    )  # fmt: skip
+    corpus = CorpusConfig("mine", "manifest", str(tmp_path / "corpus"), use=("asr",))
+    return Experiment("test", str(tmp_path / "work"), corpora=(corpus,), data=data)
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_prepare_writes_records_caches_and_what_it_set_aside(experiment, capsys, monkeypatch):
+    from cslm_jax.data.make_caches import make_caches
+
+    monkeypatch.setattr(prepare.ensure, "_make_in_another_process", make_caches)
+    prepare.prepare(experiment)
+    work = Path(experiment.workdir)
+    assert {record.id for record in read_records(experiment.data.records, "utterance")} == GOOD_FILES
+    rejected = files.read_lines(work / "rejected.jsonl")
+    assert all(set(line) == {"id", "file", "stage", "reason"} for line in rejected)
+    summary = json.loads((work / "summary.json").read_text())
+    assert summary["corpora"]["mine"]["kept"] == 4 and summary["corpora"]["mine"]["rejected"] == 7
+    assert summary["corpora"]["mine"]["hours"] == pytest.approx(4 / 3600, rel=0.05)
+    task = summary["tasks"]["asr_en"]
+    # With rows this short everything is longer: it is counted, and named.
+    assert task["examples"] + task["longer_than_row"] == 4 and task["longer_than_row"] > 0
+    assert sum("longer than a row of 64" in line["reason"] for line in rejected) >= task["longer_than_row"]
+    assert "asr_en" in capsys.readouterr().out
+
+
+def test_workers_give_what_one_gives(experiment, tmp_path):
+    others = dataclasses.replace(experiment.data, records=str(tmp_path / "others"))
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    for worker in (2, 0, 1):
+        prepare.make_records_of(experiment.corpora, others, worker, 3)
+    assert content_of(tmp_path / "records") == content_of(tmp_path / "others")
+
+
+def test_an_interrupted_preparation_resumes(experiment, tmp_path, monkeypatch):
+    """Killed after the first shard: what is finished stays, the rest is made, and the end is the same."""
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    whole = content_of(tmp_path / "records")
+    later = dataclasses.replace(experiment.data, records=str(tmp_path / "again"))
+    write = prepare.write_records
+
+    def killed(directory, records, rejected, number, notes):
+        if number == 1:
+            raise KeyboardInterrupt
+        write(directory, records, rejected, number, notes)
+
+    monkeypatch.setattr(prepare, "write_records", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare.make_records_of(experiment.corpora, later)
+    assert [shard.number for shard in shards.of_corpus(tmp_path / "again" / "mine")] == [0]
+    numbers = []
+    monkeypatch.setattr(prepare, "write_records", lambda *args: (numbers.append(args[3]), write(*args)))
+    prepare.make_records_of(experiment.corpora, later)
+    assert numbers == [1, 2]
+    assert content_of(tmp_path / "again") == whole
+
+
+def test_sound_is_loaded_in_other_processes(experiment, tmp_path):
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    several = dataclasses.replace(experiment.data.prepare, processes=1)
+    others = dataclasses.replace(experiment.data, records=str(tmp_path / "others"), prepare=several)
+    prepare.make_records_of(experiment.corpora, others)
+    assert content_of(tmp_path / "records") == content_of(tmp_path / "others")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda e: dataclasses.replace(e, corpora=(dataclasses.replace(e.corpora[0], use=("tts",)),)), "use = "),
+        (lambda e: dataclasses.replace(e, corpora=e.corpora * 2), "two corpora have the same name"),
+        (lambda e: dataclasses.replace(e, corpora=(dataclasses.replace(e.corpora[0], path="nowhere"),)), "path"),
+        (lambda e: dataclasses.replace(e, corpora=(CorpusConfig("b", "manifests"),)), "Did you mean 'manifest'"),
+        (
+            lambda e: dataclasses.replace(e, corpora=(CorpusConfig("b", "manifest", "nowhere"),)),
+            "nowhere cannot be read",
+        ),
+    ],
+)
+def test_mistakes_are_named(experiment, change, says):
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    changed = change(experiment)
+    with pytest.raises(CslmError, match=says):
+        prepare.make_records_of(changed.corpora, changed.data)
+
+
+def test_another_tokenizer_is_noticed(experiment):
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    SpeechTokenizer(new_model(tokenizer().config, LABELS, seed=1), LABELS).save(experiment.data.tokenizer)
+    with pytest.raises(CslmError, match="another speech tokenizer"):
+        prepare.make_records_of(experiment.corpora, experiment.data)
+
+
+@pytest.mark.parametrize("worker", ["2/2", "x", "1", "-1/2"])
+def test_a_worker_is_written_i_of_n(experiment, worker):
+    with pytest.raises(CslmError, match="write i/N"):
+        prepare.prepare(experiment, worker=worker)

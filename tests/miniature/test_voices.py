@@ -1,0 +1,84 @@
+"""The voices: reproducible sound, in any order and number of processes, or every unit and cache changes silently."""
+
+import numpy as np
+import pytest
+
+from cslm_jax.errors import CslmError
+from cslm_jax.miniature.voices import (
+    ANSWER_VOICE,
+    VARIANTS,
+    Request,
+    Voice,
+    augment,
+    question_voice,
+    speak,
+    speak_all,
+)
+
+SENTENCES = {"en": "the red dog sleeps in the garden.", "zh": "红色的狗在花园里睡觉。", "fr": "le chien rouge dort."}
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_speech_is_audible_and_of_plausible_length(language):
+    waveform = speak(SENTENCES[language], language, Voice())
+    assert waveform.dtype == np.float32 and waveform.ndim == 1
+    assert 0.1 < np.abs(waveform).max() <= 1
+    assert 0.8 < len(waveform) / 16000 < 5
+
+
+def test_sample_rates_last_equally_long():
+    native, resampled = (speak(SENTENCES["en"], "en", Voice(), rate) for rate in (22050, 16000))
+    assert len(native) / 22050 == pytest.approx(len(resampled) / 16000, abs=1e-3)
+
+
+def test_every_variant_is_a_pure_function_of_its_arguments():
+    """espeak-ng carries state from one utterance to the next; nothing of it may be heard."""
+    first = [speak("the red dog", "en", Voice(variant)) for variant in VARIANTS]
+    second = [speak("the red dog", "en", Voice(variant)) for variant in reversed(VARIANTS)]
+    for variant, a, b in zip(VARIANTS, first, reversed(second)):
+        np.testing.assert_array_equal(a, b, err_msg=variant)
+
+
+def test_variants_differ():
+    assert len({speak("the red dog", "en", Voice(variant)).tobytes() for variant in VARIANTS}) == len(VARIANTS)
+
+
+def test_two_processes_speak_like_one():
+    requests = [Request(SENTENCES[language], language, question_voice(str(i))) for i in range(9) for language in ("en", "zh")]
+    for alone, together in zip(speak_all(requests), speak_all(requests, processes=2), strict=True):
+        np.testing.assert_array_equal(alone, together)
+
+
+def test_question_voices_are_many_and_stable():
+    voices = [question_voice(f"question-{i}") for i in range(300)]
+    assert len(set(voices)) > 280
+    assert voices[7] == question_voice("question-7")
+    assert {voice.variant for voice in voices} == set(VARIANTS)
+    assert all(voice not in voices for voice in ANSWER_VOICE.values())
+
+
+def test_augmentation_changes_the_sound_a_little_and_by_its_seed_only():
+    waveform = speak(SENTENCES["en"], "en", Voice())
+    once, again, other = augment(waveform, 1), augment(waveform, 1), augment(waveform, 2)
+    np.testing.assert_array_equal(once, again)
+    assert not np.array_equal(once, other)
+    assert np.corrcoef(once, waveform)[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(
+    "text, language, voice, says",
+    [
+        ("hello", "xx", Voice(), "no voice for the language 'xx'"),
+        ("hello", "en", Voice("nobody"), "no variant 'nobody'"),
+        ("", "en", Voice(), "nothing to say"),
+    ],
+)
+def test_what_cannot_be_spoken_is_named(text, language, voice, says):
+    with pytest.raises(CslmError, match=says):
+        speak(text, language, voice)
+
+
+@pytest.mark.parametrize("field, value", [("words_per_minute", 20), ("pitch", 100)])
+def test_impossible_voices_are_refused(field, value):
+    with pytest.raises(ValueError, match=field):
+        Voice(**{field: value})

@@ -1,0 +1,73 @@
+"""Every kernel agrees with the reference, gradients included, and none looks across segments or ahead."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cslm_jax.model import attention
+
+
+def inputs(length):
+    keys = jax.random.split(jax.random.key(0), 3)
+    query = jax.random.normal(keys[0], (2, length, 4, 8))
+    key, value = (jax.random.normal(k, (2, length, 2, 8)) for k in keys[1:])
+    # One row of three segments with padding behind, one of a single segment.
+    packed = np.repeat([1, 2, 3, 0], [length // 3, length // 4, length // 4, length])[:length]
+    return query, key, value, jnp.asarray(np.stack([packed, np.ones_like(packed)]), jnp.int32)
+
+
+def numpy_attention(query, key, value, segments):
+    """Query by query, key by key: nothing shared with the code under test."""
+    query, key, value, segments = map(np.asarray, (query, key, value, segments))
+    out = np.zeros_like(query)
+    for b, t, h in np.ndindex(query.shape[:3]):
+        seen = [s for s in range(t + 1) if segments[b, s] == segments[b, t]]
+        scores = np.array([query[b, t, h] @ key[b, s, h // 2] for s in seen]) / np.sqrt(query.shape[-1])
+        weights = np.exp(scores - scores.max())
+        out[b, t, h] = weights @ value[b, seen, h // 2] / weights.sum()
+    return out
+
+
+def test_reference_is_attention():
+    arguments = inputs(13)
+    np.testing.assert_allclose(attention.reference(*arguments), numpy_attention(*arguments), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(attention.KERNELS))
+@pytest.mark.parametrize("length", [3, 37])
+def test_kernel_equals_reference(name, length):
+    query, key, value, segments = inputs(length)
+    real = (segments != 0)[:, :, None, None]
+
+    def run(kernel):
+        def mixed(*qkv):
+            out = kernel(*qkv, segments) * real
+            return jnp.square(out).sum(), out
+
+        return jax.jit(jax.value_and_grad(mixed, argnums=(0, 1, 2), has_aux=True))(query, key, value)
+
+    (_, out), gradients = run(attention.KERNELS[name])
+    (_, expected), expected_gradients = run(attention.reference)
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), gradients, expected_gradients)
+
+
+@pytest.mark.parametrize("name", sorted(attention.KERNELS))
+def test_nothing_leaks_between_segments_or_from_the_future(name):
+    query, key, value, segments = inputs(48)
+    kernel = jax.jit(attention.KERNELS[name])
+    changed = kernel(query, key.at[0, 20].add(9.0), value.at[0, 20].add(9.0), segments)
+    differs = np.abs(changed - kernel(query, key, value, segments)).max(axis=(2, 3)) > 1e-6
+    mine = np.asarray(segments[0]) == segments[0, 20]
+    np.testing.assert_array_equal(differs[0], mine & (np.arange(48) >= 20))
+    assert not differs[1].any()
+
+
+def test_cached_attention_sees_slots_up_to_its_position():
+    query, key, value, _ = inputs(16)
+    positions = jnp.array([[3], [15]])
+    out = attention.over_cache(query[:, :1], key, value, positions)
+    ones = jnp.ones((1, 4), int)
+    alone = attention.reference(jnp.repeat(query[:1, :1], 4, 1), key[:1, :4], value[:1, :4], ones)
+    np.testing.assert_allclose(out[0, 0], alone[0, 3], atol=1e-5)

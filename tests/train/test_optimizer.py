@@ -1,0 +1,58 @@
+"""The schedule is warm-up and cosine, and one update is AdamW's."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cslm_jax.model import llama
+from cslm_jax.train.optimizer import OptimizerConfig, make_optimizer, schedule
+
+
+def test_schedule_rises_to_the_peak_and_falls_as_a_cosine():
+    rates = schedule(OptimizerConfig(learning_rate=2.0, warmup=0.1, end=0.25), 100)
+    np.testing.assert_allclose([rates(s) for s in range(10)], np.arange(1, 11) / 5, rtol=1e-6)
+    for step in (10, 40, 99):
+        expected = 0.5 + 1.5 * 0.5 * (1 + math.cos(math.pi * (step - 10) / 90))
+        np.testing.assert_allclose(rates(step), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps, warmup", [(1, 0.03), (3, 0.03), (40, 0.0)])
+def test_short_runs_start_at_the_peak(steps, warmup):
+    rates = schedule(OptimizerConfig(learning_rate=1.0, warmup=warmup), steps)
+    np.testing.assert_allclose(rates(0), 1.0, rtol=1e-6)
+    assert all(0 <= rates(step) <= 1 for step in range(steps))
+
+
+def test_update_equals_torch_and_spares_norms_from_decay(tiny_model):
+    torch = pytest.importorskip("torch")
+    model = dataclasses.replace(tiny_model, vocabulary_size=24)
+    config = OptimizerConfig(learning_rate=0.1, warmup=0.0, weight_decay=0.5, clip=0.3, b2=0.9)
+    params = llama.initialise(model, jax.random.key(0))
+    gradients = jax.tree.map(lambda p: jax.random.normal(jax.random.key(p.size), p.shape), params)
+    optimizer = make_optimizer(config, 10, llama.declared(model))
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    ours = optax.apply_updates(params, updates)
+
+    for name, decay in (("embedding", 0.5), ("final_norm", 0.0)):
+        parameter = torch.nn.Parameter(torch.tensor(np.asarray(params[name])))
+        parameter.grad = torch.tensor(np.asarray(gradients[name])) * (0.3 / float(optax.global_norm(gradients)))
+        torch.optim.AdamW([parameter], lr=0.1, betas=(0.9, 0.9), weight_decay=decay).step()
+        np.testing.assert_allclose(ours[name], parameter.detach().numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("field, value", [("warmup", 1.5), ("end", 2.0), ("learning_rate", 0.0), ("clip", -1.0)])
+def test_an_impossible_config_names_its_field(field, value):
+    with pytest.raises(ValueError, match=field):
+        OptimizerConfig(**{field: value})
+
+
+def test_moments_take_the_asked_type(tiny_model):
+    declared = llama.declared(dataclasses.replace(tiny_model, vocabulary_size=4))
+    optimizer = make_optimizer(OptimizerConfig(moment_dtype="bfloat16"), 10, {"embedding": declared["embedding"]})
+    state = optimizer.init({"embedding": jnp.ones((4, 16))})
+    assert jnp.dtype("bfloat16") in {leaf.dtype for leaf in jax.tree.leaves(state)}

@@ -1,0 +1,129 @@
+"""One step gives the same figures however it is split: over micro-batches, or over any mesh."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cslm_jax.errors import CslmError
+from cslm_jax.model import llama
+from cslm_jax.model.llama import LlamaConfig
+from cslm_jax.model.parameters import map_declared
+from cslm_jax.train import sharding
+from cslm_jax.train.config import TrainConfig
+from cslm_jax.train.optimizer import OptimizerConfig, make_optimizer, schedule
+from cslm_jax.train.sharding import MeshConfig, make_mesh
+from cslm_jax.train.start import state_shardings
+from cslm_jax.train.step import init_state, make_train_step
+
+MODEL = LlamaConfig(
+    vocabulary_size=40, width=16, layers=2, heads=4, kv_heads=2, head_dim=4, mlp_width=24, attention="reference"
+)
+OPTIMIZER = OptimizerConfig(learning_rate=1e-2)
+
+
+def a_batch(rows=8, length=16):
+    rng = np.random.default_rng(0)
+    lengths = [length // 2, length // 4, length // 4]
+    return {
+        "tokens": rng.integers(0, 40, (rows, length)).astype(np.int32),
+        "loss_weights": rng.random((rows, length)).astype(np.float32),
+        "segment_ids": np.tile(np.repeat([1, 2, 0], lengths), (rows, 1)).astype(np.int32),
+        "positions": np.tile(np.concatenate([np.arange(n) for n in lengths]), (rows, 1)).astype(np.int32),
+        "task": (np.arange(rows) % 3).astype(np.int32),
+    }
+
+
+def _params(model):
+    rng = np.random.default_rng(0)
+    return map_declared(lambda d: jnp.asarray((d.stddev or 1) * rng.normal(size=d.shape), jnp.float32), llama.declared(model))
+
+
+def run(mesh_config=MeshConfig(), devices=1, model=MODEL, steps=3, **options):
+    """Losses, gradient norms and per-task losses of a few steps on the first devices."""
+    config = TrainConfig(**options)
+    mesh = make_mesh(mesh_config, model, 8, config.accumulate, jax.devices()[:devices])
+    optimizer = make_optimizer(OPTIMIZER, 10, llama.declared(model))
+    shardings = state_shardings(model, mesh, optimizer)
+    with jax.set_mesh(mesh):
+        state = jax.device_put(init_state(_params(model), optimizer), shardings)
+        step = jax.jit(
+            make_train_step(model, config, optimizer, schedule(OPTIMIZER, 10), 4),
+            out_shardings=(shardings, sharding.replicated(mesh)),
+        )
+        batch = sharding.global_batch(mesh, a_batch(), 8)
+        figures = []
+        for _ in range(steps):
+            state, metrics = step(state, batch)
+            figures.append([metrics.loss, metrics.grad_norm, *metrics.task_loss[:3]])
+    return np.asarray(figures), metrics, state
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Figures, last metrics and last state of one device."""
+    return run()
+
+
+@pytest.mark.parametrize(
+    "mesh, devices",
+    [
+        (MeshConfig(fsdp=2), 2),
+        (MeshConfig(fsdp=2, tensor=2), 4),
+        (MeshConfig(data=2, fsdp=2, tensor=2), 8),
+        (MeshConfig(data=-1, fsdp=1), 8),
+    ],
+)
+def test_every_mesh_gives_the_losses_of_one_device(mesh, devices, alone):
+    figures, _, state = run(mesh, devices)
+    np.testing.assert_allclose(figures, alone[0], rtol=1e-4)
+    split = state.params["blocks"]["mlp"]["up"].sharding.shard_shape((2, 16, 24))
+    sizes = make_mesh(mesh, MODEL, 8, devices=jax.devices()[:devices]).shape
+    assert split == (2, 16 // sizes["fsdp"], 24 // sizes["tensor"])
+
+
+def test_accumulation_and_chunks_change_nothing(alone):
+    np.testing.assert_allclose(run(accumulate=4, loss_chunk=4)[0], alone[0], rtol=1e-4)
+
+
+def test_loss_falls_and_figures_are_of_this_batch(alone):
+    figures, metrics, state = alone
+    assert figures[-1, 0] < figures[0, 0]
+    assert metrics.tokens == 8 * 12 and int(state.step) == 3
+    np.testing.assert_allclose(metrics.learning_rate, schedule(OPTIMIZER, 10)(2), rtol=1e-6)
+    assert np.isnan(metrics.task_loss[3])
+
+
+def test_a_vocabulary_that_no_axis_divides_stays_whole():
+    model = dataclasses.replace(MODEL, vocabulary_size=41)
+    figures, _, state = run(MeshConfig(tensor=2, fsdp=1), 2, model, steps=1)
+    assert np.isfinite(figures[:, 0]).all()
+    assert state.params["embedding"].sharding.shard_shape((41, 16)) == (41, 16)
+
+
+@pytest.mark.parametrize(
+    "mesh, devices, said",
+    [
+        (MeshConfig(data=3, fsdp=1), 8, "8 devices"),
+        (MeshConfig(data=3), 8, "8 devices"),
+        (MeshConfig(tensor=8, fsdp=1), 8, "model.heads=4"),
+        (MeshConfig(tensor=4, fsdp=1), 4, "model.kv_heads=2"),
+        (MeshConfig(fsdp=3), 3, "data.global_batch=8"),
+    ],
+)
+def test_an_impossible_mesh_says_which_number_to_change(mesh, devices, said):
+    with pytest.raises(CslmError, match=said):
+        make_mesh(mesh, MODEL, 8, devices=jax.devices()[:devices])
+
+
+def test_rows_must_divide_into_micro_batches():
+    with pytest.raises(CslmError, match="train.accumulate"):
+        make_mesh(MeshConfig(fsdp=2), MODEL, 8, 8, jax.devices()[:2])
+
+
+@pytest.mark.parametrize("sizes", [{"data": 0}, {"data": -1, "fsdp": -1}, {"tensor": -2}])
+def test_impossible_mesh_sizes_are_refused(sizes):
+    with pytest.raises(ValueError, match="only one of them may be -1"):
+        MeshConfig(**sizes)
