@@ -9,4 +9,4 @@ from cslm_jax.miniature.defaults import experiment
 
 
 def get_config():
-    return experiment("sft", steps=500, learning_rate=1e-3)
+    return experiment("sft", steps=600, learning_rate=1e-3)

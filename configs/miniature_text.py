@@ -9,4 +9,4 @@ from cslm_jax.miniature.defaults import experiment
 
 
 def get_config():
-    return experiment("text", steps=300, learning_rate=2e-3)
+    return experiment("text", steps=250, learning_rate=2e-3)

@@ -15,7 +15,7 @@ from typing import Any
 
 import cattrs
 
-from cslm_jax.data.catalogue import mixture_weights
+from cslm_jax.data.catalogue import all_weights
 from cslm_jax.data.config import DataConfig
 from cslm_jax.data.corpora import CorpusConfig
 from cslm_jax.errors import CslmError
@@ -77,7 +77,7 @@ def load(path: str | Path) -> Experiment:
         raise CslmError(f"{path}: {error}") from error
     if not isinstance(config, Experiment):
         raise CslmError(f"{path}: get_config() must return a cslm_jax.config.Experiment, not {type(config).__name__}")
-    weights = mixture_weights(config.data.mixture, config.data.languages, config.data.weights)
+    weights = all_weights(config.data.mixture, config.data.languages, config.data.weights)
     return dataclasses.replace(config, data=dataclasses.replace(config.data, weights=weights))
 
 

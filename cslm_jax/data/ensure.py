@@ -1,21 +1,22 @@
-"""Caches that are asked for and not there are made in another process, so that training imports no TensorFlow."""
+"""Token caches that are asked for and not there are made: by `cslm prepare`, and before training where a form changed.
+
+The examples come from the generator that the seqio tasks wrap (examples.py), read directly: what crosses into
+TensorFlow and back example by example costs twice the encoding itself, and training imports no TensorFlow.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
-import os
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from tqdm import tqdm
 
 from cslm_jax.data import caches, shards
-from cslm_jax.data.catalogue import READS, mixture_weights, tasks
+from cslm_jax.data.catalogue import READS, TaskSpec, mixture_weights, tasks
 from cslm_jax.data.config import DataConfig
-from cslm_jax.errors import CslmError
+from cslm_jax.data.examples import read_examples
+from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.vocabulary import JointVocabulary
 
 logger = logging.getLogger(__name__)
@@ -26,28 +27,18 @@ def ensure_caches(config: DataConfig) -> None:
     speech-to-speech tasks. Where nothing is missing it does nothing. Call it in one process of a run only.
 
     Raises:
-        CslmError: they cannot be made; the message is that of the process that tried.
+        CslmError: there are no records to make them from, or a shard is damaged.
     """
     if not config.synthetic:
-        weights = mixture_weights(config.mixture, config.languages, config.weights)
-        make_missing_caches(config, list(weights))
+        make_missing_caches(config, list(mixture_weights(config.mixture, config.languages, config.weights)))
 
 
 def make_missing_caches(config: DataConfig, names: Sequence[str] | None = None) -> None:
     """Makes those caches of `names` (by default, of all tasks with records) that are not there."""
-    names = _missing(config, with_records(config) if names is None else names)
-    if names:
-        logger.info("making the token caches of %s", ", ".join(names))
-        _make_in_another_process(config, names)
-
-
-def _make_in_another_process(config: DataConfig, names: Sequence[str]) -> None:
-    request = json.dumps([dataclasses.asdict(config), names])
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-    program = [sys.executable, "-m", "cslm_jax.data.make_caches"]
-    made = subprocess.run(program, input=request, stdout=subprocess.PIPE, text=True, env=environment, check=False)
-    if made.returncode:
-        raise CslmError(made.stdout.strip() or f"{' '.join(program)} failed; what it printed is above")
+    vocabulary = JointVocabulary.load(config.vocabulary)
+    known = tasks(config.languages)
+    for name in with_records(config) if names is None else names:
+        _make_if_missing(config, known[name], vocabulary)
 
 
 def with_records(config: DataConfig) -> list[str]:
@@ -56,15 +47,22 @@ def with_records(config: DataConfig) -> list[str]:
     return [name for name, spec in tasks(config.languages).items() if shards.count(records, READS[spec.family])]
 
 
-def _missing(config: DataConfig, names: Sequence[str]) -> list[str]:
-    vocabulary = JointVocabulary.load(config.vocabulary)
-    known = tasks(config.languages)
-    return [name for name in names if not _exists(config, caches.recipe(config, known[name], vocabulary.sha256))]
-
-
-def _exists(config: DataConfig, recipe: Mapping[str, Any]) -> bool:
+def _make_if_missing(config: DataConfig, task: TaskSpec, vocabulary: JointVocabulary) -> None:
+    recipe = caches.recipe(config, task, vocabulary.sha256)
     try:
         caches.find(config, recipe)
+        return
     except CslmError:
-        return False
-    return True
+        # Without records nothing can be made, and what `find` says is the better explanation.
+        if recipe["records"] is None:
+            raise
+    rejected: list[dict] = []
+
+    def set_aside(id: str, error: BadRecord) -> None:
+        rejected.append({"id": id, "file": config.records, "stage": error.stage, "reason": error.reason})
+
+    examples = read_examples(task, config.split, config, vocabulary, set_aside)
+    shown = tqdm(examples, desc=f"tokens of {task.name}", unit=" examples", unit_scale=True)
+    caches.write(caches.directory(config, recipe), recipe, shown, rejected)
+    if rejected:
+        logger.warning("%s: %d records are set aside, see rejected.jsonl", task.name, len(rejected))

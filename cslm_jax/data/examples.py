@@ -1,25 +1,47 @@
 """Records as training examples: which record belongs to which task, and what chat it becomes (paper sections 2 and 3).
 
-The user turns are made here for training and for evaluation alike, so that a model is asked as it was taught. Free of
-TensorFlow; tasks.py gives these examples to seqio.
+The user turns are made here for training and for evaluation alike, so that a model is asked as it was taught. Token
+caches and seqio's tasks (tasks.py) both read from here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+import msgpack
 import numpy as np
 
 from cslm_jax import chat
 from cslm_jax.chat import Message, Units
-from cslm_jax.data import prompts
+from cslm_jax.data import prompts, records
 from cslm_jax.data.caches import Example
-from cslm_jax.data.catalogue import Family, TaskSpec
-from cslm_jax.data.config import DataConfig
+from cslm_jax.data.catalogue import READS, Family, TaskSpec
+from cslm_jax.data.config import DataConfig, Split
 from cslm_jax.data.records import Dialogue, Record, SpokenDialogue, SpokenText, Translation, Utterance
 from cslm_jax.errors import BadRecord
 from cslm_jax.speech.align import chunk
 from cslm_jax.vocabulary import JointVocabulary
+
+SetAside = Callable[[str, BadRecord], None]
+"""Is told the id of a record that gives no example, and why."""
+
+
+def read_examples(
+    task: TaskSpec, split: Split, config: DataConfig, vocabulary: JointVocabulary, set_aside: SetAside
+) -> Iterator[Example]:
+    """All examples of a task, in the order of its records; bad records are set aside.
+
+    Raises:
+        CslmError: a shard is truncated or corrupted; the message names the file.
+    """
+    for kind in READS[task.family]:
+        for content in records.read_bytes(config.records, kind):
+            try:
+                record = records.from_bytes(kind, content)
+                if record.split == split:
+                    yield from examples(record, task, config, vocabulary)
+            except BadRecord as error:
+                set_aside(str(msgpack.unpackb(content).get("id", "without id")), error)
 
 
 def takes(task: TaskSpec, record: Record) -> bool:

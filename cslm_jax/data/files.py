@@ -112,6 +112,4 @@ class RecordFile:
 
 
 def damaged(path: Path, reason: object) -> CslmError:
-    return CslmError(
-        f"{path} is truncated or corrupted ({reason}); delete the folder {path.parent} and run `cslm prepare` again"
-    )
+    return CslmError(f"{path} is truncated or corrupted ({reason}); delete the folder {path.parent} and run `cslm prepare` again")

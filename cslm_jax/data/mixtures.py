@@ -15,12 +15,12 @@ from cslm_jax.data import catalogue, tasks
 from cslm_jax.data.config import DataConfig
 
 
-def register(config: DataConfig, report: tasks.Report | None = None) -> None:
+def register(config: DataConfig) -> None:
     """Registers the config's tasks, and cslm_text, cslm_cpt and cslm_sft over them with their own weights.
 
     The config's weights go to the mixture that it names.
     """
-    tasks.register(config, report)
+    tasks.register(config)
     for name in catalogue.MIXTURES:
         overrides = config.weights if name == config.mixture else {}
         rates = catalogue.mixture_weights(name, config.languages, overrides)

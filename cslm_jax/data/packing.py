@@ -37,9 +37,7 @@ def pack_lengths(histogram: Int[np.ndarray, "L"], row_length: int) -> list[RowGr
     groups = []
     while left:
         longest = next(iter(left))
-        left[longest] -= 1
-        chosen = _fill(left, row_length - longest)
-        left[longest] += 1
+        chosen = _fill({**left, longest: left[longest] - 1}, row_length - longest)
         chosen[longest] = chosen.get(longest, 0) + 1
         rows = min(left[length] // count for length, count in chosen.items())
         groups.append(RowGroup(tuple(sorted(chosen.items(), reverse=True)), rows))
@@ -123,9 +121,7 @@ class PackingPlan:
         lengths = [self._slots[group][0] for group in groups]
         slots = [self._slots[group][1] + row * self._slots[group][2] for group, row in zip(groups, within, strict=True)]
         joined = np.concatenate(lengths)
-        shuffled = permute(
-            np.concatenate(slots), self._size[joined], stable_hash(self._seed, "examples", epoch), salt=joined
-        )
+        shuffled = permute(np.concatenate(slots), self._size[joined], stable_hash(self._seed, "examples", epoch), salt=joined)
         ends = np.cumsum([len(row) for row in lengths])
         return np.split(self._by_length[self._start[joined] + shuffled], ends[:-1])
 

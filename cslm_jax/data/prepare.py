@@ -18,30 +18,31 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cslm_jax.config import Experiment
-from cslm_jax.data import corpora, ensure, files, shards, summary
+from cslm_jax.data import corpora, ensure, files, shards
 from cslm_jax.data.config import DataConfig
 from cslm_jax.data.corpora import CorpusConfig, Item, Rejected
 from cslm_jax.data.recording import Load, LoadingProcesses, load_here, make_records
 from cslm_jax.data.records import Record, write_records
+from cslm_jax.data.summary import write_summary
 from cslm_jax.errors import CslmError
 from cslm_jax.speech.tokenizer import SpeechTokenizer
 
 
-def prepare(config: Experiment, worker: str = "0/1", summarise: bool = False) -> None:
+def prepare(config: Experiment, worker: str = "0/1", summary: bool = False) -> None:
     """Makes the records and token caches that are not there yet, and writes WORKDIR/summary.json and rejected.jsonl.
 
     Args:
         worker: i/N: do only the shards of worker i (from 0) of N; with more than one worker, run once without it
             at the end, for the caches and the summary.
-        summarise: only look at what is there.
+        summary: only look at what is there.
     """
     index, workers = _parse_worker(worker)
-    if not summarise:
+    if not summary:
         make_records_of(config.corpora, config.data, index, workers)
         if workers > 1:
             return
         ensure.make_missing_caches(config.data)
-    summary.write(config.data, Path(config.workdir))
+    write_summary(config.data, Path(config.workdir))
 
 
 def _parse_worker(worker: str) -> tuple[int, int]:
@@ -81,9 +82,7 @@ def _make_corpus(corpus: CorpusConfig, config: DataConfig, load: Load, worker: i
             write_records(directory, kept, rejected, number, {"tokenizer": fingerprint})
 
 
-def _todo(
-    corpus: CorpusConfig, shard_items: int, directory: Path, worker: int, workers: int
-) -> Iterator[tuple[int, Item]]:
+def _todo(corpus: CorpusConfig, shard_items: int, directory: Path, worker: int, workers: int) -> Iterator[tuple[int, Item]]:
     """(shard, item) of what this worker has to do: every N-th shard, without those that are finished."""
     done = {shard.number for shard in shards.of_corpus(directory)}
     for i, item in enumerate(corpora.read(corpus)):

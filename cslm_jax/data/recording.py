@@ -159,9 +159,7 @@ def _file(item: Item) -> str:
     return recordings[0].file if recordings else ""
 
 
-def _record(
-    item: Item, heard: Sequence[Analysis], corpus: CorpusConfig, tokenizer: Callable[[], SpeechTokenizer]
-) -> Record:
+def _record(item: Item, heard: Sequence[Analysis], corpus: CorpusConfig, tokenizer: Callable[[], SpeechTokenizer]) -> Record:
     use = corpus.uses_of(item.id)
     match item:
         case Recording():

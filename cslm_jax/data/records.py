@@ -247,9 +247,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "turns": lambda turns: tuple(map(tuple, turns)),
 }
 
-KINDS: Mapping[RecordKind, type[Record]] = {
-    record.kind: record for record in (Utterance, Translation, Dialogue, SpokenDialogue)
-}
+KINDS: Mapping[RecordKind, type[Record]] = {record.kind: record for record in (Utterance, Translation, Dialogue, SpokenDialogue)}
 
 
 # Shards --------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from cslm_jax.data.packing import PackingPlan
 from cslm_jax.vocabulary import JointVocabulary
 
 
-def write(config: DataConfig, workdir: Path) -> None:
+def write_summary(config: DataConfig, workdir: Path) -> None:
     """Writes WORKDIR/summary.json and WORKDIR/rejected.jsonl (id, file, stage, reason), and prints the tables."""
     found = _task_caches(config)
     content = {"corpora": dict(_corpora(Path(config.records))), "tasks": dict(_tasks(found, config.row_length))}
@@ -83,11 +83,7 @@ def _print(title: str, table: Mapping[str, Mapping[str, Any]]) -> None:
     rows = [[title, *columns], *([name, *map(_cell, row.values())] for name, row in table.items())]
     widths = [max(len(row[i]) for row in rows) for i in range(len(columns) + 1)]
     for row in rows:
-        print(
-            "  ".join(
-                [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-            )
-        )
+        print("  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]))
     print()
 
 

@@ -8,16 +8,36 @@ from cslm_jax.data.corpora import CorpusConfig
 from cslm_jax.evaluate.config import EvaluateConfig
 from cslm_jax.generate.sampling import SamplingConfig
 from cslm_jax.model.llama import LlamaConfig
+from cslm_jax.speech.decoder import DecoderConfig
+from cslm_jax.speech.duration import DurationConfig
+from cslm_jax.speech.fit import FitConfig
+from cslm_jax.speech.mel_decoder import MelConfig
+from cslm_jax.speech.s3 import S3Config
+from cslm_jax.speech.tokenizer import TokenizerConfig
 from cslm_jax.train.config import TrainConfig
 from cslm_jax.train.optimizer import OptimizerConfig
 
 PREPARED = "runs/quickstart"
 """Where `make quickstart` prepares, and so where the configs look."""
-
 PARTS = ("records", "vocabulary", "cache", "tokenizer", "decoder")
 """Folders of what is prepared, each named like its field of DataConfig."""
 
 MODEL = LlamaConfig(width=192, layers=4, heads=4, kv_heads=2, head_dim=48, mlp_width=512, unroll=4)
+
+CODES = 256
+
+TOKENIZER = TokenizerConfig(
+    model=S3Config(
+        mels=80, width=160, heads=4, layers=3, codes=CODES, recogniser_layers=1, memory=11, position_scale=0.1
+    ),
+    fit=FitConfig(steps=2400, learning_rate=2e-3, weight_decay=0.01, warmup_fraction=0.1),
+    utterances=4000,
+    batch_seconds=32.0,
+    buckets=4,
+    steadiness=0.3,
+)
+
+DECODER = DecoderConfig(duration=DurationConfig(codes=CODES, dropout=0.1), mel=MelConfig(codes=CODES))
 
 CORPORA = (
     CorpusConfig("recordings", "miniature", "recordings", use=("asr",), limit=4000),
@@ -41,6 +61,8 @@ def experiment(stage: str, steps: int, learning_rate: float) -> Experiment:
         data=DataConfig(
             **{part: f"{PREPARED}/{part}" for part in PARTS}, mixture=f"cslm_{stage}", row_length=512, global_batch=16
         ),
+        tokenizer=TOKENIZER,
+        decoder=DECODER,
         model=MODEL,
         optimizer=OptimizerConfig(learning_rate=learning_rate, warmup=0.05, end=0.05, b2=0.98),
         train=TrainConfig(

@@ -70,7 +70,10 @@ def blocked(query, key, value, segment_ids):
 
 
 def _block(
-    query: Float[Array, "B G N t K"], key: Float[Array, "B G K S"], value: Float[Array, "B G S K"], bias: Float[Array, "B 1 1 t S"]
+    query: Float[Array, "B G N t K"],
+    key: Float[Array, "B G K S"],
+    value: Float[Array, "B G S K"],
+    bias: Float[Array, "B 1 1 t S"],
 ) -> Float[Array, "B G N t K"]:
     """One block of queries; the division by the sum waits until the values are mixed, where it is cheap."""
     shape = query.shape

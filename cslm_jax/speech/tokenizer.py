@@ -38,6 +38,8 @@ class TokenizerConfig:
     """Sizes of encoder, quantiser and recogniser."""
     fit: FitConfig = FitConfig(steps=1200, learning_rate=2e-3, weight_decay=0.01, warmup_fraction=0.1)
     """Optimisation."""
+    utterances: int = 3400
+    """Recordings to train on, drawn from all corpora."""
     batch_seconds: float = 256.0
     """Speech in a batch, padding included."""
     buckets: int = 5
@@ -58,8 +60,8 @@ class TokenizerConfig:
     """Share of the mel bins, and half that share of the time, that SpecAugment blanks out."""
 
     def __post_init__(self):
-        if self.batch_seconds <= 0 or self.buckets < 1:
-            raise ValueError("tokenizer: batch_seconds must be positive and buckets at least 1")
+        if self.batch_seconds <= 0 or self.buckets < 1 or self.utterances < 1:
+            raise ValueError("tokenizer: batch_seconds, buckets and utterances must be positive")
         if not 0 <= self.quantise_from < 1:
             raise ValueError(f"tokenizer: quantise_from must be in [0, 1), got {self.quantise_from}")
         if not 0 <= self.codebook_decay < 1:

@@ -75,8 +75,7 @@ def global_batch(mesh: Mesh, local: dict[str, np.ndarray], rows: int) -> dict[st
     """This process's rows as its part of the global batch of `rows` rows."""
     sharding = batch_sharding(mesh)
     return {
-        name: jax.make_array_from_process_local_data(sharding, array, (rows, *array.shape[1:]))
-        for name, array in local.items()
+        name: jax.make_array_from_process_local_data(sharding, array, (rows, *array.shape[1:])) for name, array in local.items()
     }
 
 

@@ -50,7 +50,7 @@ def begin(config, origin: Origin, mesh: Mesh, optimizer: optax.GradientTransform
         vocabulary_sha256=origin.vocabulary_sha256,
         where=str(checkpoints.directory),
     )
-    restored = checkpoints.restore(like, lambda saved: accept(saved))
+    restored = checkpoints.restore(like, accept)
     if restored is not None:
         logger.info("resuming %s from step %d", config.workdir, restored.step)
         return restored
@@ -94,6 +94,4 @@ def _abstract_params(model: LlamaConfig) -> Params:
 
 def _abstract_state(model: LlamaConfig, optimizer: optax.GradientTransformation, shardings: TrainState) -> TrainState:
     shapes = jax.eval_shape(lambda p: init_state(p, optimizer), _abstract_params(model))
-    return jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), shapes, shardings
-    )
+    return jax.tree.map(lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), shapes, shardings)

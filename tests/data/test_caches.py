@@ -1,7 +1,6 @@
 """Token caches and the seqio registry: the same examples by either way, bad records set aside, nothing made twice."""
 
 import dataclasses
-import io
 import json
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from cslm_jax.data import caches, ensure, files, shards
 from cslm_jax.data.catalogue import tasks
 from cslm_jax.data.examples import examples
 from cslm_jax.data.records import Utterance, read_records, to_bytes, write_records
+from cslm_jax.errors import CslmError
 from cslm_jax.speech.units import Speech
 from cslm_jax.vocabulary import JointVocabulary
 
@@ -90,14 +90,12 @@ def test_seqio_vocabulary(registered, vocabulary):
 @pytest.fixture
 def with_bad_records(tmp_path, vocabulary_directory, prepared):
     """Good records, one with a unit the vocabulary has not, one whose text is empty on disk."""
-    from cslm_jax.data.make_caches import make_caches
-
     beyond = Utterance(id="beyond", language="en", text="a dog", speech=Speech.from_frames(np.array([1, 4450, 2])))
     write_records(tmp_path / "records" / "world", [*make_records(20), beyond])
     empty = msgpack.packb({**msgpack.unpackb(to_bytes(beyond)), "id": "empty", "text": ""})
     _append(tmp_path / "records" / "world" / "00000.json", empty)
     config = dataclasses.replace(prepared, records=str(tmp_path / "records"), cache=str(tmp_path / "cache"))
-    make_caches(config, ["asr_en", "tts_zh"])
+    ensure.make_missing_caches(config, ["asr_en", "tts_zh"])
     return config
 
 
@@ -121,11 +119,8 @@ def test_bad_records_are_set_aside_and_the_rest_goes_on(with_bad_records):
     assert cache.manifest["rejected"] == 2
 
 
-def test_nothing_is_made_twice_unless_the_form_changes(copied, monkeypatch):
+def test_nothing_is_made_twice_unless_the_form_changes(copied):
     """Another chunk size makes the caches of spoken answers again, and no others; weights make none."""
-    from cslm_jax.data.make_caches import make_caches
-
-    monkeypatch.setattr(ensure, "_make_in_another_process", make_caches)
 
     def manifests():
         return {path: path.stat().st_mtime_ns for path in Path(copied.cache).glob("*/*/manifest.json")}
@@ -142,23 +137,22 @@ def test_nothing_is_made_twice_unless_the_form_changes(copied, monkeypatch):
 
 
 def test_caches_are_byte_identical(prepared, tmp_path):
-    from cslm_jax.data.make_caches import make_caches
-
     again = dataclasses.replace(prepared, cache=str(tmp_path / "cache"))
-    make_caches(again, ["s2s_en_zh"])
+    ensure.make_missing_caches(again, ["s2s_en_zh"])
     one, two = (sorted(cache_of(config, "s2s_en_zh").directory.iterdir()) for config in (prepared, again))
     assert [(path.name, path.read_bytes()) for path in one] == [(path.name, path.read_bytes()) for path in two]
 
 
-def test_a_failure_is_told_across_processes(copied, monkeypatch, capsys):
-    """What the process that makes caches prints and returns when a shard is damaged, without starting one."""
-    from cslm_jax.data import make_caches
-
+def test_a_damaged_shard_is_named_and_leaves_nothing_behind(copied):
     path = Path(copied.records, "world", "00000.translation.arrayrecord")
     path.write_bytes(path.read_bytes()[:100])
-    request = json.dumps([dataclasses.asdict(dataclasses.replace(copied, cache=f"{copied.cache}-new")), ["mt_en_zh"]])
-    monkeypatch.setattr(make_caches.sys, "stdin", io.StringIO(request))
-    with pytest.raises(SystemExit) as ended:
-        make_caches.main()
-    assert ended.value.code == 1
-    assert "00000.translation.arrayrecord is truncated" in capsys.readouterr().out
+    config = dataclasses.replace(copied, cache=f"{copied.cache}-new")
+    with pytest.raises(CslmError, match="00000.translation.arrayrecord is truncated"):
+        ensure.make_missing_caches(config, ["mt_en_zh"])
+    assert not [each for each in Path(config.cache).rglob("*") if each.is_file()]
+
+
+def test_without_records_nothing_can_be_made(prepared, tmp_path):
+    config = dataclasses.replace(prepared, records=str(tmp_path / "none"), cache=str(tmp_path / "cache"))
+    with pytest.raises(CslmError, match="task asr_en has no cache"):
+        ensure.ensure_caches(config)

@@ -50,9 +50,7 @@ def test_text_trains_every_turn_of_the_assistant(vocabulary):
 
 def test_stage0_is_plain_text(vocabulary):
     found = list(
-        examples(
-            Translation(id="t", texts={"en": "a dog", "zh": "一只狗"}), TASKS["text_stage0"], DataConfig(), vocabulary
-        )
+        examples(Translation(id="t", texts={"en": "a dog", "zh": "一只狗"}), TASKS["text_stage0"], DataConfig(), vocabulary)
     )
     assert [vocabulary.decode(example.tokens) for example in found] == [
         "<|begin_of_text|>a dog<|eot_id|>",

@@ -157,10 +157,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_prepare_writes_records_caches_and_what_it_set_aside(experiment, capsys, monkeypatch):
-    from cslm_jax.data.make_caches import make_caches
-
-    monkeypatch.setattr(prepare.ensure, "_make_in_another_process", make_caches)
+def test_prepare_writes_records_caches_and_what_it_set_aside(experiment, capsys):
     prepare.prepare(experiment)
     work = Path(experiment.workdir)
     assert {record.id for record in read_records(experiment.data.records, "utterance")} == GOOD_FILES

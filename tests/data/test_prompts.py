@@ -28,9 +28,7 @@ def test_ten_distinct_instructions_per_task_and_language(task, language):
 
 def test_no_two_tasks_share_an_instruction():
     """An instruction that two tasks share would leave the model guessing what to do."""
-    used = collections.Counter(
-        template for task in prompts.TEMPLATES.values() for known in task.values() for template in known
-    )
+    used = collections.Counter(template for task in prompts.TEMPLATES.values() for known in task.values() for template in known)
     assert max(used.values()) == 1
 
 

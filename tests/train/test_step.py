@@ -18,9 +18,7 @@ from cslm_jax.train.sharding import MeshConfig, make_mesh
 from cslm_jax.train.start import state_shardings
 from cslm_jax.train.step import init_state, make_train_step
 
-MODEL = LlamaConfig(
-    vocabulary_size=40, width=16, layers=2, heads=4, kv_heads=2, head_dim=4, mlp_width=24, attention="reference"
-)
+MODEL = LlamaConfig(vocabulary_size=40, width=16, layers=2, heads=4, kv_heads=2, head_dim=4, mlp_width=24, attention="reference")
 OPTIMIZER = OptimizerConfig(learning_rate=1e-2)
 
 

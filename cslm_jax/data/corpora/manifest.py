@@ -37,9 +37,7 @@ def read(corpus: CorpusConfig) -> Iterator[Item]:
             yield _item(line, columns, path, number, corpus, seen)
 
 
-def _item(
-    line: bytes, columns: list[str], path: Path, number: int, corpus: CorpusConfig, seen: set[str]
-) -> Recording | Rejected:
+def _item(line: bytes, columns: list[str], path: Path, number: int, corpus: CorpusConfig, seen: set[str]) -> Recording | Rejected:
     def rejected(reason: str) -> Rejected:
         return Rejected(f"line {number}", str(path), "manifest", reason)
 

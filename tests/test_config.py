@@ -1,0 +1,63 @@
+"""Experiments: files, overrides, and the JSON that a run leaves behind."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from cslm_jax import config as experiments
+from cslm_jax.errors import CslmError
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_loads_and_survives_json(path):
+    config = experiments.load(path)
+    tree = json.loads(json.dumps(experiments.to_dict(config)))
+    assert experiments.from_dict(tree) == config
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_says_its_command(path):
+    assert f"--config=configs/{path.name}" in path.read_text().split('"""')[1]
+
+
+def test_a_run_gives_back_the_experiment_it_was_started_with(tmp_path):
+    config = dataclasses.replace(experiments.load(CONFIGS[0]), workdir=str(tmp_path))
+    experiments.save(config, tmp_path)
+    assert experiments.load_run(tmp_path) == config
+
+
+def test_every_task_has_its_weight_written_out():
+    weights = experiments.load(CONFIGS[0]).data.weights
+    assert weights["mt_en_zh"] > 0 and weights["s2s_en_zh"] == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def get_config():\n    return 3", "must return a cslm_jax.config.Experiment, not int"),
+        ("def get_confg():\n    pass", "get_config"),
+        ("from cslm_jax.data.config import DataConfig\ndef get_config():\n    DataConfig(row_length=0)", "data.row_length"),
+    ],
+)
+def test_a_broken_config_file_is_named(tmp_path, source, message):
+    path = tmp_path / "broken.py"
+    path.write_text(source)
+    with pytest.raises(CslmError, match=message) as caught:
+        experiments.load(path)
+    assert "broken.py" in str(caught.value)
+
+
+def test_an_unknown_field_in_a_saved_config_is_named(tmp_path):
+    tree = experiments.to_dict(experiments.load(CONFIGS[0]))
+    tree["train"]["stepz"] = 3
+    with pytest.raises(CslmError, match="stepz"):
+        experiments.from_dict(tree)
+
+
+def test_a_directory_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(CslmError, match="not the workdir of a run"):
+        experiments.load_run(tmp_path)
