@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 import tyro
 
 from cslm_jax.errors import CslmError
+from cslm_jax.host_memory import keep_freed_memory
 
 COMMANDS = {
     "quickstart": ("cslm_jax.miniature.quickstart:quickstart", "the whole method on the miniature, end to end"),
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview())
         return 0
+    keep_freed_memory()
     logging.basicConfig(level=logging.WARNING, format="%(levelname).1s %(name)s: %(message)s")
     logging.getLogger("cslm_jax").setLevel(os.environ.get("CSLM_LOG", "INFO"))
     try:

@@ -6,9 +6,7 @@ import pytest
 from cslm_jax.buckets import bucket, map_bucketed, pad_rows
 
 
-@pytest.mark.parametrize(
-    "length, size", [(0, 32), (32, 32), (33, 48), (48, 48), (49, 64), (65, 96), (97, 128), (1000, 1024)]
-)
+@pytest.mark.parametrize("length, size", [(0, 32), (32, 32), (33, 48), (48, 48), (49, 64), (65, 96), (97, 128), (1000, 1024)])
 def test_a_length_goes_into_the_next_bucket(length, size):
     assert bucket(length) == size
 

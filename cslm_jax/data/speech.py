@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import soxr
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from cslm_jax.config import Experiment
 from cslm_jax.data import corpora
-from cslm_jax.data.corpora import CorpusConfig, Recording, SpokenDialogueItem
+from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected, SpokenDialogueItem
 from cslm_jax.data.recording import LoadingProcesses
 from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import audio, decoder, tokenizer
@@ -23,15 +23,14 @@ logger = logging.getLogger(__name__)
 
 def train_tokenizer(config: Experiment) -> None:
     """Trains the speech tokenizer, which is the CTC recogniser too, on a sample of all training recordings."""
-    recordings = _sample(config.corpora, config.tokenizer.utterances, config.seed)
+    recordings = _sample(config.corpora, config.tokenizer.utterances, config.seed, _in_any_voice)
     kept, waveforms = _load(recordings, config.data.prepare.processes)
     tokenizer.train(config.tokenizer, waveforms, [recording.text for recording in kept], config.data.tokenizer)
 
 
 def train_decoder(config: Experiment) -> None:
-    """Trains the speech decoder on a sample of the training recordings that are used for TTS."""
-    readings = tuple(corpus for corpus in config.corpora if "tts" in corpus.use)
-    recordings = _sample(readings, config.decoder.utterances, config.seed)
+    """Trains the speech decoder on the voice of the answers: spoken answers, and recordings that are used for TTS."""
+    recordings = _sample(config.corpora, config.decoder.utterances, config.seed, _in_the_answer_voice)
     _, waveforms = _load(recordings, config.data.prepare.processes)
     heard = tokenizer.SpeechTokenizer.load(config.data.tokenizer).analyse(waveforms)
     native = [soxr.resample(waveform, audio.SAMPLE_RATE, audio.VOCODER_SAMPLE_RATE) for waveform in waveforms]
@@ -39,20 +38,34 @@ def train_decoder(config: Experiment) -> None:
     decoder.train(config.decoder, pairs, config.data.decoder)
 
 
-def _sample(chosen: Sequence[CorpusConfig], count: int, seed: int) -> list[Recording]:
-    recordings = [recording for corpus in chosen for recording in _training_recordings(corpus)]
+def _sample(
+    chosen: Sequence[CorpusConfig], count: int, seed: int, pick: Callable[[CorpusConfig, Item], Iterable[Recording]]
+) -> list[Recording]:
+    """At most `count` of the recordings that `pick` takes from the training items."""
+    items = ((corpus, item) for corpus in chosen for item in corpora.read(corpus))
+    training = ((corpus, item) for corpus, item in items if not isinstance(item, Rejected) and item.split == "train")
+    recordings = [recording for corpus, item in training for recording in pick(corpus, item)]
     if not recordings:
         raise CslmError("none of config.corpora has recordings to train on")
     return random.Random(seed).sample(recordings, min(count, len(recordings)))
 
 
-def _training_recordings(corpus: CorpusConfig) -> Iterator[Recording]:
-    for item in corpora.read(corpus):
-        match item:
-            case Recording(split="train"):
-                yield item
-            case SpokenDialogueItem(split="train"):
-                yield from item.recordings
+def _in_any_voice(corpus: CorpusConfig, item: Item) -> Iterable[Recording]:
+    match item:
+        case Recording():
+            return (item,)
+        case SpokenDialogueItem():
+            return item.recordings
+    return ()
+
+
+def _in_the_answer_voice(corpus: CorpusConfig, item: Item) -> Iterable[Recording]:
+    match item:
+        case Recording() if "tts" in corpus.use:
+            return (item,)
+        case SpokenDialogueItem():
+            return item.answer.values()
+    return ()
 
 
 def _load(recordings: Sequence[Recording], processes: int) -> tuple[list[Recording], list[Float[np.ndarray, "S"]]]:

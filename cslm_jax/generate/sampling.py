@@ -41,9 +41,7 @@ class SamplingConfig:
 
     def __post_init__(self):
         if not self.temperature > 0:
-            raise ValueError(
-                f"sampling.temperature must be above 0, got {self.temperature}; use greedy for no randomness"
-            )
+            raise ValueError(f"sampling.temperature must be above 0, got {self.temperature}; use greedy for no randomness")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"sampling.top_p must be in (0, 1], got {self.top_p}")
         if self.max_new_tokens < 1:
@@ -173,9 +171,7 @@ class Generator:
         lengths, streams = (np.pad(np.asarray(x, np.int32), (0, rows - len(prompts))) for x in (lengths, streams))
         return _prefill(self.config, room, self.params, padded, lengths, seed, streams)
 
-    def _decode(
-        self, state: State, sampling: SamplingConfig, block: int, limit: int
-    ) -> tuple[Int[Array, "B N"], State]:
+    def _decode(self, state: State, sampling: SamplingConfig, block: int, limit: int) -> tuple[Int[Array, "B N"], State]:
         vocabulary = self.vocabulary
         return _decode(
             self.config, block, sampling.greedy, vocabulary.unpadded_size, vocabulary.eot,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cslm_jax.config import Experiment, VocabularyConfig
 from cslm_jax.data.config import DataConfig
 from cslm_jax.data.corpora import CorpusConfig
@@ -28,9 +30,9 @@ CODES = 256
 
 TOKENIZER = TokenizerConfig(
     model=S3Config(
-        mels=80, width=160, heads=4, layers=3, codes=CODES, recogniser_layers=1, memory=11, position_scale=0.1
+        mels=80, width=160, heads=4, layers=3, codes=CODES, recogniser_layers=2, memory=11, position_scale=0.1
     ),
-    fit=FitConfig(steps=2400, learning_rate=2e-3, weight_decay=0.01, warmup_fraction=0.1),
+    fit=FitConfig(steps=2000, learning_rate=2e-3, weight_decay=0.01, warmup_fraction=0.1),
     utterances=4000,
     batch_seconds=32.0,
     buckets=4,
@@ -50,8 +52,14 @@ CORPORA = (
 _STAGES = ("text", "cpt", "sft")
 
 
-def experiment(stage: str, steps: int, learning_rate: float) -> Experiment:
-    """One stage of training; CPT begins from the text LM and SFT from CPT."""
+def experiment(
+    stage: str, steps: int, learning_rate: float, weights: Mapping[str, float] | None = None
+) -> Experiment:
+    """One stage of training; CPT begins from the text LM and SFT from CPT.
+
+    Args:
+        weights: of tasks, in place of the mixture's own.
+    """
     before = _STAGES[_STAGES.index(stage) - 1] if stage != "text" else None
     return Experiment(
         name=f"miniature_{stage}",
@@ -59,8 +67,9 @@ def experiment(stage: str, steps: int, learning_rate: float) -> Experiment:
         corpora=CORPORA,
         vocabulary=VocabularyConfig(pieces=768),
         data=DataConfig(
-            **{part: f"{PREPARED}/{part}" for part in PARTS}, mixture=f"cslm_{stage}", row_length=512, global_batch=16
-        ),
+            **{part: f"{PREPARED}/{part}" for part in PARTS}, mixture=f"cslm_{stage}", weights=weights or {},
+            row_length=512, global_batch=8,
+        ),  # fmt: skip
         tokenizer=TOKENIZER,
         decoder=DECODER,
         model=MODEL,

@@ -68,9 +68,7 @@ def spoken(text: str) -> str:
     """
     kept = "".join(c if c.isalnum() else "" if c in "'’" else " " for c in text.lower())
     joined = " ".join(kept.split())
-    return "".join(
-        c for i, c in enumerate(joined) if c != " " or not (is_han(joined[i - 1]) or is_han(joined[i + 1]))
-    )
+    return "".join(c for i, c in enumerate(joined) if c != " " or not (is_han(joined[i - 1]) or is_han(joined[i + 1])))
 
 
 def is_han(character: str) -> bool:

@@ -64,7 +64,7 @@ class DecoderConfig:
     """Units -> mel."""
     griffin_lim: GriffinLimConfig = GriffinLimConfig()
     """Mel -> waveform."""
-    duration_fit: FitConfig = FitConfig(steps=200, learning_rate=3e-3)
+    duration_fit: FitConfig = FitConfig(steps=500, learning_rate=3e-3)
     """Optimisation of the duration predictor."""
     mel_fit: FitConfig = FitConfig(steps=500, learning_rate=3e-3, weight_decay=0.01)
     """Optimisation of the mel net."""

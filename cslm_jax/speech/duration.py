@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,8 @@ class DurationConfig:
     """Units that a convolution sees."""
     dropout: float = 0.5
     """Dropped share of the hidden channels in training."""
+    target: Literal["frames", "log"] = "frames"
+    """What is regressed: the run length, or log(run length + 1) as in speech-resynthesis, which hurries the speech."""
 
     def __post_init__(self):
         if self.codes < 1 or self.width < 1:
@@ -36,13 +39,15 @@ class DurationConfig:
             raise ValueError(f"duration.kernel must be odd, so that it has a middle, got {self.kernel}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"duration.dropout must be in [0, 1), got {self.dropout}")
+        if self.target not in ("log", "frames"):
+            raise ValueError(f"duration.target must be log or frames, got {self.target!r}")
 
 
 class DurationPredictor(nnx.Module):
     """Embedding, twice (conv, ReLU, LayerNorm, dropout), linear."""
 
     def __init__(self, config: DurationConfig, *, rngs: nnx.Rngs):
-        width = config.width
+        self.config, width = config, config.width
         self.embedding = nnx.Embed(config.codes, width, rngs=rngs)
         self.convolutions = nnx.List([nnx.Conv(width, width, config.kernel, rngs=rngs) for _ in range(2)])
         self.norms = nnx.List([nnx.LayerNorm(width, rngs=rngs) for _ in range(2)])
@@ -52,7 +57,7 @@ class DurationPredictor(nnx.Module):
     def __call__(
         self, units: Int[Array, "B N"], present: Bool[Array, "B N"], dropout_key: Array | None = None
     ) -> Float[Array, "B N"]:
-        """log(run length + 1) of every unit; `dropout_key` switches dropout on.
+        """The target of every unit; `dropout_key` switches dropout on.
 
         Padding is zeroed before each convolution, so a padded row equals the row by itself.
         """
@@ -63,11 +68,20 @@ class DurationPredictor(nnx.Module):
             x = self.dropout(x, deterministic=key is None, rngs=key)
         return self.output(x)[..., 0]
 
+    def encode(self, run_lengths: Int[Array, "..."]) -> Float[Array, "..."]:
+        """The target of run lengths in frames."""
+        frames = run_lengths.astype(jnp.float32)
+        return jnp.log1p(frames) if self.config.target == "log" else frames
+
+    def decode(self, target: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Frames of a target; the inverse of `encode`."""
+        return jnp.expm1(target) if self.config.target == "log" else target
+
 
 def duration_loss(model: DurationPredictor, batch: dict[str, Array], key: Array) -> Float[Array, ""]:
-    """Mean squared error of log(run length + 1) over the weighted units of `batch`."""
+    """Mean squared error of the target over the weighted units of `batch`."""
     predicted = model(batch["units"], batch["present"], key)
-    error = jnp.square(predicted - jnp.log1p(batch["run_lengths"].astype(jnp.float32)))
+    error = jnp.square(predicted - model.encode(batch["run_lengths"]))
     return jnp.sum(error * batch["weights"]) / jnp.maximum(jnp.sum(batch["weights"]), 1)
 
 
@@ -102,16 +116,13 @@ def duration_batches(
 
 
 @nnx.jit
-def _log_durations(model: DurationPredictor, units: Array, lengths: Array) -> Array:
-    return model(units, jnp.arange(units.shape[1]) < lengths[:, None])
+def _frames(model: DurationPredictor, units: Array, lengths: Array) -> Array:
+    return model.decode(model(units, jnp.arange(units.shape[1]) < lengths[:, None]))
 
 
 def predict_run_lengths(
     model: DurationPredictor, units: Sequence[Int[np.ndarray, "N"]], longest: int = 250
 ) -> list[Int[np.ndarray, "N"]]:
-    """Frames of every unit, at least 1 and at most `longest` (10 s at 25 Hz): max(1, round(exp(x) - 1))."""
-    out = []
-    for logs, row in zip(map_bucketed(functools.partial(_log_durations, model), units), units):
-        frames = np.clip(np.rint(np.expm1(logs[: len(row)])), 1, longest)
-        out.append(frames.astype(np.int32))
-    return out
+    """Frames of every unit, rounded, at least 1 and at most `longest` (10 s at 25 Hz)."""
+    out = map_bucketed(functools.partial(_frames, model), units)
+    return [np.clip(np.rint(frames[: len(row)]), 1, longest).astype(np.int32) for frames, row in zip(out, units)]

@@ -19,13 +19,13 @@ import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from cslm_jax.errors import CslmError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Batch = dict[str, np.ndarray]
 Loss = Callable[[nnx.Module, dict[str, Array], Array], Array | tuple[Array, dict[str, Array]]]
@@ -106,21 +106,21 @@ def fit(
     state = jax.tree.map(jnp.copy, (params, rest, optimizer.init(params)))
     step_function = _step_function(graph, loss, optimizer)
     checkpoint = None if directory is None else Path(directory) / "fit.safetensors"
-    first, state = _resume(checkpoint, state)
+    first, state = _resume(checkpoint, state, config)
     metrics = _Metrics(None if directory is None else Path(directory) / "metrics.jsonl", first)
     key = jax.random.key(config.seed)
     with tqdm(total=config.steps, initial=first, desc=title, unit="step", mininterval=1) as bar:
         for step in range(first, config.steps):
             state, values = step_function(state, batch(step), jax.random.fold_in(key, step))
             done = step + 1
-            if done % config.log_every == 0 or done == config.steps:
-                line = {"step": done, **{name: float(value) for name, value in values.items()}}
-                line["learning_rate"] = float(config.schedule()(step))
-                _check_finite(line, title)
+            to_log, to_save = (done % every == 0 or done == config.steps for every in (config.log_every, config.checkpoint_every))
+            if to_log or to_save:
+                line = _line(done, values, config, title)
+            if to_log:
                 metrics.write(line)
                 bar.set_postfix(loss=f"{line['loss']:.3f}", refresh=False)
-            if checkpoint and (done % config.checkpoint_every == 0 or done == config.steps):
-                _save(checkpoint, done, state)
+            if checkpoint and to_save:
+                _save(checkpoint, done, state, config)
             bar.update()
     nnx.update(model, state[0], state[1])
 
@@ -159,34 +159,46 @@ class _Metrics:
                 file.write(json.dumps(line | {"seconds": round(time.time() - self.started, 3)}) + "\n")
 
 
-def _check_finite(line: dict[str, float], title: str) -> None:
+def _line(step: int, values: dict[str, Array], config: FitConfig, title: str) -> dict[str, float]:
+    line = {"step": step, **{name: float(value) for name, value in values.items()}}
     if not np.isfinite(line["loss"]):
-        raise CslmError(f"{title}: the loss is {line['loss']} at step {line['step']}; lower learning_rate")
+        raise CslmError(f"{title}: the loss is {line['loss']} at step {step}; lower learning_rate")
+    return line | {"learning_rate": float(config.schedule()(step - 1))}
 
 
 def _flatten(state) -> dict[str, Array]:
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
 
 
-def _save(path: Path, step: int, state) -> None:
+def _save(path: Path, step: int, state, config: FitConfig) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    save_file({name: np.asarray(leaf) for name, leaf in _flatten(state).items()}, temporary, {"step": str(step)})
+    metadata = {"step": str(step), "config": json.dumps(dataclasses.asdict(config))}
+    save_file({name: np.asarray(leaf) for name, leaf in _flatten(state).items()}, temporary, metadata)
     os.replace(temporary, path)
 
 
-def _resume(path: Path | None, state) -> tuple[int, object]:
+def _resume(path: Path | None, state, config: FitConfig) -> tuple[int, object]:
     """The step and state of the checkpoint, or step 0 and `state` where there is none."""
     if path is None or not path.exists():
         return 0, state
     names = _flatten(state)
-    with safe_open(path, "np") as file:
-        if set(file.keys()) != set(names):
-            raise CslmError(f"{path} is the checkpoint of another model; remove it or choose another directory")
-        leaves = [file.get_tensor(name) for name in names]
-        step = int(file.metadata()["step"])
-    for (name, leaf), saved in zip(names.items(), leaves):
-        if leaf.shape != saved.shape:
-            raise CslmError(f"{path}: {name} has shape {saved.shape}, the config asks for {leaf.shape}")
-    log.info("%s: resuming at step %d", path, step)
-    return step, jax.tree.unflatten(jax.tree.structure(state), [jnp.asarray(leaf) for leaf in leaves])
+    try:
+        with safe_open(path, "np") as file:
+            metadata, saved = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise CslmError(f"{path} is damaged ({error}); remove it to train anew") from error
+    _check_same(path, json.loads(metadata["config"]), dataclasses.asdict(config))
+    _check_same(path, {n: leaf.shape for n, leaf in saved.items()}, {n: leaf.shape for n, leaf in names.items()})
+    logger.info("%s: resuming at step %s", path, metadata["step"])
+    leaves = [jnp.asarray(saved[name]) for name in names]
+    return int(metadata["step"]), jax.tree.unflatten(jax.tree.structure(state), leaves)
+
+
+def _check_same(path: Path, saved: dict[str, object], asked: dict[str, object]) -> None:
+    for name in sorted(saved.keys() | asked.keys()):
+        if saved.get(name) != asked.get(name):
+            raise CslmError(
+                f"{path} has {name} = {saved.get(name)}, the config asks for {asked.get(name)}; "
+                "go back to that config, or remove the file to train anew"
+            )

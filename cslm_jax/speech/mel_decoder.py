@@ -75,9 +75,7 @@ class ResidualBlock(nnx.Module):
         return x + self.output(nnx.gelu(hidden))
 
 
-def regulate(
-    x: Float[Array, "B T D"], lengths: Int[Array, "B"], mel_frames: int, ratio: float
-) -> Float[Array, "B F D"]:
+def regulate(x: Float[Array, "B T D"], lengths: Int[Array, "B"], mel_frames: int, ratio: float) -> Float[Array, "B F D"]:
     """Linear interpolation from units to mel frames; `ratio` is units a mel frame.
 
     A unit of the S3 tokenizer is centred on its beginning, a frame of the vocoder's mel on the middle of its hop:
@@ -102,9 +100,7 @@ class MelNet(nnx.Module):
             [ResidualBlock(config.unit_width, config.kernel, rngs=rngs) for _ in range(config.unit_blocks)]
         )
         self.narrow = nnx.Linear(config.unit_width, config.mel_width, rngs=rngs)
-        self.mel_blocks = nnx.List(
-            [ResidualBlock(config.mel_width, config.kernel, rngs=rngs) for _ in range(config.mel_blocks)]
-        )
+        self.mel_blocks = nnx.List([ResidualBlock(config.mel_width, config.kernel, rngs=rngs) for _ in range(config.mel_blocks)])
         self.norm = nnx.LayerNorm(config.mel_width, rngs=rngs)
         self.output = nnx.Linear(config.mel_width, audio.VOCODER_MELS, rngs=rngs)
         self.mean = nnx.Variable(jnp.zeros(audio.VOCODER_MELS))

@@ -201,6 +201,11 @@ class Quantizer(nnx.Module):
         states, entries = self.normalise(x), jax.lax.stop_gradient(self.lookup(codes))
         return states + jax.lax.stop_gradient(entries - states), jnp.sum(jnp.square(states - entries), axis=-1)
 
+    def perplexity(self) -> Float[Array, ""]:
+        """How many entries are in use: as many as a codebook has whose entries are all equally frequent."""
+        share = self.counts[...] / jnp.sum(self.counts[...])
+        return jnp.exp(-jnp.sum(share * jnp.log(share + 1e-9)))
+
     def learn(
         self, x: Float[Array, "B U D"], codes: Int[Array, "B U"], present: Bool[Array, "B U"], key: Array, decay: float
     ) -> None:
@@ -252,9 +257,7 @@ class S3Tokenizer(nnx.Module):
         """CTC head on the encoder's own states, for training only: without it gradients reach the encoder through the
         quantiser alone, and learning takes several times as long (intermediate CTC, Lee and Watanabe 2021)."""
 
-    def __call__(
-        self, mel: Float[Array, "B T M"], lengths: Int[Array, "B"]
-    ) -> tuple[Int[Array, "B U"], Float[Array, "B U V"]]:
+    def __call__(self, mel: Float[Array, "B T M"], lengths: Int[Array, "B"]) -> tuple[Int[Array, "B U"], Float[Array, "B U V"]]:
         """Units and label log-probabilities; what stands behind `config.units(lengths)` means nothing."""
         units = self.quantizer.codes(self.encoder(mel, lengths))
         logits = self.recogniser(self.quantizer.lookup(units), _present(units, self.config.units(lengths)))

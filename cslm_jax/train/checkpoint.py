@@ -19,6 +19,7 @@ from cslm_jax.errors import CslmError
 from cslm_jax.model import llama
 from cslm_jax.model.llama import LlamaConfig
 from cslm_jax.model.parameters import Params, map_declared
+from cslm_jax.train.distributed import all_agree, by_first_process
 from cslm_jax.train.step import TrainState
 
 logger = logging.getLogger(__name__)
@@ -79,17 +80,12 @@ class Checkpoints:
         """
         damaged: list[int] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                accept(_read_origin(self.directory / str(step)))
-                state = self._read(step, like)
-            except CslmError:
-                raise
-            except Exception as error:  # what a damaged file raises depends on where it was cut
-                logger.warning("checkpoint %s is damaged (%s)", self.directory / str(step), _first_line(error))
-                damaged.append(step)
-                continue
-            self._set_aside(damaged, step)
-            return state
+            state = self._try(step, like, accept)
+            # A process may have met only whole files, but all must go on from the same step.
+            if all_agree(state is not None):
+                self._set_aside(damaged, step)
+                return state
+            damaged.append(step)
         if damaged:
             raise CslmError(f"no checkpoint in {self.directory} can be read; move the directory away to start afresh")
         return None
@@ -97,6 +93,17 @@ class Checkpoints:
     def close(self) -> None:
         """Waits until everything is written."""
         self._manager.close()
+
+    def _try(self, step: int, like: TrainState, accept: Callable[[Origin], None]) -> TrainState | None:
+        """The state after `step` steps, or None if it cannot be read."""
+        try:
+            accept(_read_origin(self.directory / str(step)))
+            return self._read(step, like)
+        except CslmError:
+            raise
+        except Exception as error:  # what a damaged file raises depends on where it was cut
+            logger.warning("checkpoint %s is damaged (%s)", self.directory / str(step), _first_line(error))
+            return None
 
     def _read(self, step: int, like: TrainState) -> TrainState:
         items = ocp.args.Composite(
@@ -109,15 +116,17 @@ class Checkpoints:
         """Renames damaged folders, so that their steps can be written again."""
         if not damaged:
             return
-        if jax.process_index() == 0:
-            for step in damaged:
-                (self.directory / str(step)).rename(self.directory / f"damaged-{step}")
+        by_first_process("setting damaged checkpoints aside", lambda: self._rename(damaged))
         self._manager.reload()
         logger.warning("continuing from the checkpoint of step %d; damaged ones are kept as damaged-STEP", used)
 
+    def _rename(self, damaged: list[int]) -> None:
+        for step in damaged:
+            (self.directory / str(step)).rename(self.directory / f"damaged-{step}")
+
 
 def read_model(workdir: str | Path, shardings: Callable[[LlamaConfig], Params] | None = None) -> Trained:
-    """The newest readable model of a run, without its optimizer state.
+    """The newest readable model of a run, without its optimizer state; every process of a job reads it together.
 
     Args:
         workdir: of the run that made it.
@@ -130,11 +139,18 @@ def read_model(workdir: str | Path, shardings: Callable[[LlamaConfig], Params] |
     if not directory.is_dir():
         raise CslmError(f"{workdir} holds no checkpoints; train it first with `cslm train --config.workdir={workdir}`")
     for step in sorted(ocp.utils.checkpoint_steps(directory), reverse=True):
-        try:
-            return _read_trained(directory / str(step), step, shardings or _on_one_device)
-        except Exception as error:  # as above
-            logger.warning("checkpoint %s is damaged (%s)", directory / str(step), _first_line(error))
+        trained = _try_trained(directory / str(step), step, shardings or _on_one_device)
+        if all_agree(trained is not None):
+            return trained
     raise CslmError(f"{directory} holds no checkpoint that can be read")
+
+
+def _try_trained(folder: epath.Path, step: int, shardings: Callable[[LlamaConfig], Params]) -> Trained | None:
+    try:
+        return _read_trained(folder, step, shardings)
+    except Exception as error:  # as above
+        logger.warning("checkpoint %s is damaged (%s)", folder, _first_line(error))
+        return None
 
 
 def _read_trained(folder: epath.Path, step: int, shardings: Callable[[LlamaConfig], Params]) -> Trained:

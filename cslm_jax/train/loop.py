@@ -1,6 +1,7 @@
 """`cslm train`: the same loop for the text LM, CPT and SFT; what differs is the config."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Iterator
 
@@ -15,9 +16,9 @@ from cslm_jax.data.loader import Loader
 from cslm_jax.errors import CslmError
 from cslm_jax.host_memory import keep_freed_memory
 from cslm_jax.model import llama
-from cslm_jax.train import sharding
+from cslm_jax.train import distributed, sharding
 from cslm_jax.train.checkpoint import Checkpoints, Origin
-from cslm_jax.train.interrupt import Interrupt
+from cslm_jax.train.interrupt import EXIT_STATUS, Interrupt
 from cslm_jax.train.metrics import MetricsLog, NoLog, make_log
 from cslm_jax.train.optimizer import make_optimizer, schedule
 from cslm_jax.train.start import begin, state_shardings, with_vocabulary_size
@@ -36,21 +37,26 @@ def train(config: Experiment) -> None:
     Raises:
         CslmError: a loss that is not finite (the message names the step and the sha256 of its batch), or a config
             that does not fit the devices, the data or the run's own checkpoints.
+        SystemExit: 143 after SIGTERM, once everything is saved.
     """
     keep_freed_memory()
+    distributed.connect()
     vocabulary = JointVocabulary.load(config.data.vocabulary)
     config = with_vocabulary_size(config, vocabulary)
     mesh = sharding.make_mesh(config.mesh, config.model, config.data.global_batch, config.train.accumulate)
-    if jax.process_index() == 0:
-        ensure_caches(config.data)
-    _wait_for_all("caches")
-    loader = Loader(config.data, vocabulary, process=jax.process_index(), processes=jax.process_count())
-    checkpoints = Checkpoints(config.workdir, config.train.keep)
-    try:
-        with jax.set_mesh(mesh):
-            _Run(config, vocabulary, mesh, loader, checkpoints).run()
-    finally:
-        checkpoints.close()
+    distributed.by_first_process("the making of token caches", lambda: ensure_caches(config.data))
+    part, parts = distributed.share_of_rows(mesh, config.data.global_batch)
+    loader = Loader(config.data, vocabulary, process=part, processes=parts)
+    # A second SIGTERM, while the last checkpoint is still being written, must not cut it off.
+    with Interrupt() as interrupt:
+        checkpoints = Checkpoints(config.workdir, config.train.keep)
+        try:
+            with jax.set_mesh(mesh):
+                finished = _Run(config, vocabulary, mesh, loader, checkpoints).run(interrupt)
+        finally:
+            checkpoints.close()
+    if not finished:
+        raise SystemExit(EXIT_STATUS)
 
 
 class _Run:
@@ -62,19 +68,19 @@ class _Run:
         self.optimizer = make_optimizer(config.optimizer, config.train.steps, llama.declared(config.model))
         self.log: MetricsLog | NoLog = NoLog()
 
-    def run(self) -> None:
+    def run(self, interrupt: Interrupt) -> bool:
+        """Whether the last step was reached."""
         state = begin(self.config, self.origin, self.mesh, self.optimizer, self.checkpoints)
         first = int(state.step)
-        if jax.process_index() == 0:
-            experiment.save(self.config, self.config.workdir)
+        save_config = functools.partial(experiment.save, self.config, self.config.workdir)
+        distributed.by_first_process("writing config.json", save_config)
         self.log = make_log(self.config.workdir, self.loader.tasks, first, self.config.train.tensorboard)
         try:
-            with Interrupt() as interrupt:
-                self._steps(state, first, interrupt)
+            return self._steps(state, first, interrupt)
         finally:
             self.log.close()
 
-    def _steps(self, state: TrainState, first: int, interrupt: Interrupt) -> None:
+    def _steps(self, state: TrainState, first: int, interrupt: Interrupt) -> bool:
         step_function = self._compiled()
         steps = self.config.train.steps
         running: tuple[int, Metrics] | None = None
@@ -90,7 +96,8 @@ class _Run:
                 self.checkpoints.save(state, done, self.origin)
             if leaving and done < steps:
                 logger.warning("asked to stop: saved after %d of %d steps; the same command goes on from here", done, steps)
-                return
+                return False
+        return True
 
     def _batches(self, first: int) -> Iterator[tuple[int, dict[str, jax.Array]]]:
         steps, rows = self.config.train.steps, self.config.data.global_batch
@@ -126,8 +133,3 @@ class _Run:
         self.log.count(int(metrics.tokens))
         if (step + 1) % self.config.train.log_every == 0 or step == 0:
             self.log.write(step, metrics)
-
-
-def _wait_for_all(name: str) -> None:
-    if jax.process_count() > 1:
-        jax.experimental.multihost_utils.sync_global_devices(name)

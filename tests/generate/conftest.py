@@ -1,11 +1,17 @@
 """A small vocabulary and a small model that every test of generation shares."""
 
+import sys
+from pathlib import Path
+
 import jax
 import pytest
 
 from cslm_jax.generate.sampling import Generator
 from cslm_jax.model import llama
 from cslm_jax.vocabulary import JointVocabulary, SentencePieceText
+
+# Tests are imported by file, without this folder on the path; the helper module `script` is found through it.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
@@ -16,9 +22,7 @@ def vocabulary() -> JointVocabulary:
 
 @pytest.fixture(scope="session")
 def model_config(vocabulary) -> llama.LlamaConfig:
-    return llama.LlamaConfig(
-        vocabulary_size=vocabulary.size, width=32, layers=2, heads=4, kv_heads=2, head_dim=8, mlp_width=48
-    )
+    return llama.LlamaConfig(vocabulary_size=vocabulary.size, width=32, layers=2, heads=4, kv_heads=2, head_dim=8, mlp_width=48)
 
 
 @pytest.fixture(scope="session")

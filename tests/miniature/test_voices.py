@@ -1,19 +1,13 @@
 """The voices: reproducible sound, in any order and number of processes, or every unit and cache changes silently."""
 
+import functools
+import multiprocessing
+
 import numpy as np
 import pytest
 
 from cslm_jax.errors import CslmError
-from cslm_jax.miniature.voices import (
-    ANSWER_VOICE,
-    VARIANTS,
-    Request,
-    Voice,
-    augment,
-    question_voice,
-    speak,
-    speak_all,
-)
+from cslm_jax.miniature.voices import ANSWER_VOICE, VARIANTS, Voice, question_voice, speak
 
 SENTENCES = {"en": "the red dog sleeps in the garden.", "zh": "红色的狗在花园里睡觉。", "fr": "le chien rouge dort."}
 
@@ -43,10 +37,10 @@ def test_variants_differ():
     assert len({speak("the red dog", "en", Voice(variant)).tobytes() for variant in VARIANTS}) == len(VARIANTS)
 
 
-def test_two_processes_speak_like_one():
-    requests = [Request(SENTENCES[language], language, question_voice(str(i))) for i in range(9) for language in ("en", "zh")]
-    for alone, together in zip(speak_all(requests), speak_all(requests, processes=2), strict=True):
-        np.testing.assert_array_equal(alone, together)
+def test_another_process_speaks_alike():
+    speak_first = functools.partial(speak, SENTENCES["en"], "en", Voice("m1"))
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(speak_first), speak_first())
 
 
 def test_question_voices_are_many_and_stable():
@@ -55,14 +49,6 @@ def test_question_voices_are_many_and_stable():
     assert voices[7] == question_voice("question-7")
     assert {voice.variant for voice in voices} == set(VARIANTS)
     assert all(voice not in voices for voice in ANSWER_VOICE.values())
-
-
-def test_augmentation_changes_the_sound_a_little_and_by_its_seed_only():
-    waveform = speak(SENTENCES["en"], "en", Voice())
-    once, again, other = augment(waveform, 1), augment(waveform, 1), augment(waveform, 2)
-    np.testing.assert_array_equal(once, again)
-    assert not np.array_equal(once, other)
-    assert np.corrcoef(once, waveform)[0, 1] > 0.95
 
 
 @pytest.mark.parametrize(

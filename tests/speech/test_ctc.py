@@ -57,7 +57,9 @@ def test_a_star_takes_the_frames_that_no_label_explains():
     assert path[0] == 0 and path[6] == 2 and path[3] == path[4] == 1
 
 
-@pytest.mark.parametrize("labels, reason", [([], "no character"), ([1, 2, 3, 1], "needs 4 frames"), ([1, 1, 2], "needs 4 frames")])
+@pytest.mark.parametrize(
+    "labels, reason", [([], "no character"), ([1, 2, 3, 1], "needs 4 frames"), ([1, 1, 2], "needs 4 frames")]
+)
 def test_what_cannot_be_aligned_is_refused(labels, reason):
     with pytest.raises(BadRecord, match=reason) as caught:
         ctc.align(np.zeros((3, 4), np.float32), np.array(labels, np.int32))

@@ -1,5 +1,7 @@
 """Protects the duration predictor: its arithmetic, its blindness to padding, and what it may learn from."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,20 +48,31 @@ def test_padding_changes_nothing():
     rows = [rng.integers(0, 12, size) for size in (1, 5, 33)]
     durations = model()
     together = predict_run_lengths(durations, rows)
-    padded = durations(
-        np.stack([np.resize(row, 64) for row in rows]), np.arange(64) < np.array([len(r) for r in rows])[:, None]
-    )
+    padded = durations(np.stack([np.resize(row, 64) for row in rows]), np.arange(64) < np.array([len(r) for r in rows])[:, None])
     for row, frames, log in zip(rows, together, np.asarray(padded)):
         np.testing.assert_allclose(log[: len(row)], by_hand(durations, row), rtol=1e-4, atol=1e-5)
         assert np.array_equal(frames, predict_run_lengths(durations, [row])[0])
 
 
-def test_run_lengths_are_rounded_and_bounded():
-    durations = model()
+@pytest.mark.parametrize("target, of", [("log", np.log1p), ("frames", float)])
+def test_run_lengths_are_rounded_and_bounded(target, of):
+    durations = model(config=dataclasses.replace(CONFIG, target=target))
     durations.output.kernel[...] *= 0
-    for log, frames in ((-5.0, 1), (np.log1p(3.4), 3), (np.log1p(3.6), 4), (50.0, 250)):
-        durations.output.bias[...] = jnp.full(1, log)
+    for value, frames in ((0.2, 1), (3.4, 3), (3.6, 4), (9000.0, 250)):
+        durations.output.bias[...] = jnp.full(1, of(value))
         assert predict_run_lengths(durations, [np.array([1, 2])])[0].tolist() == [frames] * 2
+
+
+def test_regressing_frames_keeps_the_speaking_rate():
+    """Where nobody can know, the mean of log(d + 1) is too short on the average; the mean of d is not."""
+    rng = np.random.default_rng(0)
+    speeches = [Speech(np.zeros(40, np.int32), rng.choice([1, 9], 40).astype(np.int32)) for _ in range(40)]
+    rates = {}
+    for target in ("log", "frames"):
+        durations = model(config=dataclasses.replace(CONFIG, target=target))
+        fit(durations, duration_loss, duration_batches(speeches, 16, 40), FitConfig(steps=80, learning_rate=3e-2))
+        rates[target] = predict_run_lengths(durations, [np.zeros(40, np.int32)])[0][5:-5].mean()
+    assert rates["log"] < 4.5 < rates["frames"] < 5.5
 
 
 def test_the_first_and_last_run_of_an_utterance_teach_nothing():
@@ -104,7 +117,7 @@ def test_dropout_only_in_training():
     assert not np.allclose(dropping(units, present), dropping(units, present, jax.random.key(0)))
 
 
-@pytest.mark.parametrize("field", [{"kernel": 4}, {"dropout": 1.0}, {"codes": 0}])
+@pytest.mark.parametrize("field", [{"kernel": 4}, {"dropout": 1.0}, {"codes": 0}, {"target": "seconds"}])
 def test_impossible_configs_name_the_field(field):
     with pytest.raises(ValueError, match=next(iter(field))):
         DurationConfig(**field)

@@ -63,7 +63,7 @@ def test_metrics_tell_every_step(tmp_path):
     assert {"loss", "root", "grad_norm", "learning_rate", "seconds"} <= set(lines(tmp_path)[0])
 
 
-@pytest.mark.parametrize("killed_at", [5, 10, 27])
+@pytest.mark.parametrize("killed_at", [5, 27])
 def test_an_interrupted_run_resumes_bit_for_bit(tmp_path, killed_at):
     def interrupted(step):
         if step == killed_at:
@@ -103,10 +103,29 @@ def test_a_loss_that_is_not_finite_stops_the_run():
         fit(Line(), broken, batch, CONFIG)
 
 
-def test_the_checkpoint_of_another_model_is_refused(tmp_path):
+def test_the_checkpoint_of_another_model_or_config_is_refused(tmp_path):
     fit(Line(3), loss, batch, CONFIG, tmp_path)
-    with pytest.raises(CslmError, match="fit.safetensors"):
+    with pytest.raises(CslmError, match=r"fit.safetensors has .*kernel.* = \(3, 1\), the config asks for \(4, 1\)"):
         fit(Line(4), loss, batch, CONFIG, tmp_path)
+    with pytest.raises(CslmError, match="has steps = 40, the config asks for 50"):
+        fit(Line(3), loss, batch, dataclasses.replace(CONFIG, steps=50), tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    fit(Line(), loss, batch, CONFIG, tmp_path)
+    content = (tmp_path / "fit.safetensors").read_bytes()
+    (tmp_path / "fit.safetensors").write_bytes(content[: len(content) // 2])
+    with pytest.raises(CslmError, match="fit.safetensors is damaged"):
+        fit(Line(), loss, batch, CONFIG, tmp_path)
+
+
+def test_a_run_that_went_astray_is_not_saved(tmp_path):
+    def broken(model, batch, key):
+        return loss(model, batch, key)[0] * jnp.nan
+
+    with pytest.raises(CslmError, match="nan at step 10"):
+        fit(Line(), broken, batch, dataclasses.replace(CONFIG, log_every=40), tmp_path)
+    assert not (tmp_path / "fit.safetensors").exists()
 
 
 @pytest.mark.parametrize("field, value", [("steps", 0), ("warmup_fraction", 1.0), ("learning_rate", 0.0)])

@@ -29,7 +29,9 @@ def test_the_defaults_are_the_published_sizes():
     assert model.quantizer.embed.get_raw_value().size == 4096 * 1280
 
 
-@pytest.mark.parametrize("rate, frames, units", [(25, 100, 25), (25, 101, 26), (25, 103, 26), (25, 300, 75), (50, 100, 50), (50, 101, 51)])
+@pytest.mark.parametrize(
+    "rate, frames, units", [(25, 100, 25), (25, 101, 26), (25, 103, 26), (25, 300, 75), (50, 100, 50), (50, 101, 51)]
+)
 def test_units_are_the_quotient_rounded_up(rate, frames, units):
     config = dataclasses.replace(SMALL, unit_rate=rate)
     assert config.units(frames) == units
@@ -42,9 +44,7 @@ def test_units_are_the_quotient_rounded_up(rate, frames, units):
 def test_downsampling_is_a_convolution(stride, frames):
     layer = Downsample(5, 8, stride, rngs=nnx.Rngs(0))
     x = random_mel(2, frames, 5)
-    expected = jax.lax.conv_general_dilated(
-        x, layer.kernel[...], (stride,), [(1, 1)], dimension_numbers=("NTC", "TIO", "NTC")
-    )
+    expected = jax.lax.conv_general_dilated(x, layer.kernel[...], (stride,), [(1, 1)], dimension_numbers=("NTC", "TIO", "NTC"))
     np.testing.assert_allclose(layer(x), expected, atol=1e-5)
 
 
@@ -142,7 +142,9 @@ def test_padding_does_not_move_the_codebook():
     np.testing.assert_array_equal(models[0].quantizer.embed[...], models[1].quantizer.embed[...])
 
 
-@pytest.mark.parametrize("field, value", [("width", 33), ("heads", 3), ("codes", 0), ("unit_rate", 40), ("recogniser_layers", -1)])
+@pytest.mark.parametrize(
+    "field, value", [("width", 33), ("heads", 3), ("codes", 0), ("unit_rate", 40), ("recogniser_layers", -1)]
+)
 def test_impossible_sizes_are_refused(field, value):
     with pytest.raises(ValueError, match=field):
         dataclasses.replace(SMALL, **{field: value})

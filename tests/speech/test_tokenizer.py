@@ -12,7 +12,8 @@ from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import audio, ctc
 from cslm_jax.speech.fit import FitConfig
 from cslm_jax.speech.s3 import S3Config
-from cslm_jax.speech.tokenizer import Batches, SpeechTokenizer, TokenizerConfig, new_model, train
+from cslm_jax.speech.s3_training import Batches, TokenizerConfig
+from cslm_jax.speech.tokenizer import SpeechTokenizer, new_model, train
 
 MODEL = S3Config(mels=40, width=32, heads=2, layers=1, codes=64, recogniser_layers=1, memory=5, position_scale=0.1)
 LABELS = ctc.Labels(tuple(" abc红"))
@@ -135,7 +136,7 @@ def test_an_epoch_visits_every_utterance():
     waveforms, texts = toy_corpus(37)
     batches = Batches(waveforms, texts, LABELS, dataclasses.replace(CONFIG, buckets=3, batch_seconds=5))
     for epoch in (0, 1):
-        visited = np.concatenate([rows for _, rows in batches._epoch(epoch)])
+        visited = np.concatenate([rows for _, rows in batches.epoch(epoch)])
         assert set(visited.tolist()) == set(range(37))
     first, again = batches(3), Batches(waveforms, texts, LABELS, batches.config)(3)
     for name in first:
@@ -147,7 +148,7 @@ def test_utterances_with_more_text_than_units_are_left_out(caplog):
     texts[2] = "abc" * 40
     batches = Batches(waveforms, texts, LABELS, CONFIG)
     assert "1 of 5 utterances" in caplog.text
-    assert 2 not in np.concatenate([rows for _, rows in batches._epoch(0)])
+    assert 2 not in np.concatenate([rows for _, rows in batches.epoch(0)])
 
 
 @pytest.mark.parametrize("field, value", [("batch_seconds", 0), ("quantise_from", 1.0), ("codebook_decay", 1.0)])

@@ -87,7 +87,9 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path, make_experiment, e
     config = make_experiment(tmp_path, steps=STEPS, checkpoint_every=100)
     with monkeypatch.context() as patch:
         patch.setattr(metrics_module.MetricsLog, "write", write_and_terminate)
-        train(config)
+        with pytest.raises(SystemExit) as leaving:
+            train(config)
+    assert leaving.value.code == 143
     stopped = read_metrics(tmp_path)
     assert 4 <= len(stopped) < STEPS and (tmp_path / "checkpoints" / str(len(stopped))).is_dir()
     train(config)
@@ -180,7 +182,8 @@ def _train_until(config, until: int) -> None:
     asked = interrupt.Interrupt.asked
     interrupt.Interrupt.asked = lambda self, step: step + 1 >= until
     try:
-        train(config)
+        with pytest.raises(SystemExit, match="143"):
+            train(config)
     finally:
         interrupt.Interrupt.asked = asked
 

@@ -64,11 +64,11 @@ def _dialogues(seed: int) -> Iterator[Dialogue]:
 
 def _questions(seed: int) -> Iterator[SpokenDialogueItem]:
     for i, item in enumerate(questions(seed)):
-        side = split(item.meaning)
-        asked = {language: _recording(f"question-{i}-{language}", language, item.question, question_voice(f"question-{i}-{language}"), side)
-                 for language in LANGUAGES}  # fmt: skip
-        told = {language: _recording(f"answer-{i}-{language}", language, item.answer, ANSWER_VOICE[language], side)
-                for language in LANGUAGES}  # fmt: skip
+        side, asked, told = split(item.meaning), {}, {}
+        for language in LANGUAGES:
+            id = f"question-{i}-{language}"
+            asked[language] = _recording(id, language, item.question, question_voice(id), side)
+            told[language] = _recording(f"answer-{i}-{language}", language, item.answer, ANSWER_VOICE[language], side)
         yield SpokenDialogueItem(f"question-{i}", asked, told, side)
 
 
