@@ -10,7 +10,7 @@ quickstart: $(VENV)/.installed
 	$(VENV)/bin/cslm quickstart --workdir=$(WORKDIR) --started=$(STARTED)
 
 test: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses=auto
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
