@@ -9,4 +9,4 @@ from cslm_jax.miniature.defaults import experiment
 
 
 def get_config():
-    return experiment("cpt", steps=900, learning_rate=2e-3)
+    return experiment("cpt", steps=1000, learning_rate=2e-3)

@@ -19,4 +19,4 @@ WEIGHTS = {
 
 
 def get_config():
-    return experiment("sft", steps=700, learning_rate=1.5e-3, weights=WEIGHTS)
+    return experiment("sft", steps=850, learning_rate=1.5e-3, weights=WEIGHTS)

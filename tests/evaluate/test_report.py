@@ -9,10 +9,10 @@ import pytest
 
 from cslm_jax.errors import CslmError
 from cslm_jax.evaluate import report, table
-from cslm_jax.evaluate.config import MINIATURE_BARS
 from cslm_jax.evaluate.journal import Journal
 from cslm_jax.evaluate.measures import Result
 from cslm_jax.evaluate.system import Spoken
+from cslm_jax.miniature.defaults import BARS
 
 DIRECTIONS = ("en_en", "zh_zh", "en_zh", "zh_en")
 QUOTED = '<b>"it"</b> & 它'
@@ -52,7 +52,7 @@ def written(tmp_path_factory):
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text("".join(json.dumps({"step": i, "loss": 1.0}) + "\n" for i in range(9)) + '{"step": 9, "lo')
     write = lambda directory: report.write(  # noqa: E731
-        directory, measured, title="<a> run", codes=8, bars=MINIATURE_BARS,
+        directory, measured, title="<a> run", codes=8, bars=BARS,
         metrics={"cpt": metrics, "sft": tmp_path / "none.jsonl"},
         stages={"cpt": {"seconds": 60, "peak_memory_gib": 2.0}, "sft": {"seconds": 30.5, "peak_memory_gib": 3.0}},
     )  # fmt: skip
@@ -104,7 +104,7 @@ def test_a_missing_sample_is_named(written, tmp_path):
 
 def test_verdicts_look_the_right_way():
     measured = {name: {"values": r.values, "intervals": r.intervals, "n": r.n} for name, r in results().items()}
-    rows = table.rows(measured, table.nested(measured, 1500.0, 3.0), MINIATURE_BARS)
+    rows = table.rows(measured, table.nested(measured, 1500.0, 3.0), BARS)
     verdict = {(row.group.split(" ")[0], row.label): row.reached for row in rows}
     assert verdict["Speech", "English: word error rate"] is True
     assert verdict["Text", "English: word error rate"] is False
@@ -117,7 +117,7 @@ def test_verdicts_look_the_right_way():
 def test_nothing_measured_about_the_run_is_null_not_invented():
     found = table.nested({}, None, None)
     assert found == {"wall_seconds": None, "peak_memory_gib": None}
-    assert table.rows({}, found, MINIATURE_BARS) == []
+    assert table.rows({}, found, BARS) == []
 
 
 def test_units_fill_their_piece():
