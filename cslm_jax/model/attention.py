@@ -92,15 +92,16 @@ def _by_group(query: Float[Array, "B T H K"], groups: int) -> Float[Array, "B G 
 KERNELS: dict[str, Kernel] = {"reference": reference, "blocked": blocked}
 
 
-def select(name: str) -> Kernel:
-    """The kernel of that name; "auto" takes the fastest one that this backend has. Logs its choice once.
-
-    Raises:
-        ValueError: no such kernel.
-    """
-    chosen = "blocked" if name == "auto" else name
-    if chosen not in KERNELS:
+def check(name: str) -> None:
+    """ValueError if there is no such kernel."""
+    if name != "auto" and name not in KERNELS:
         raise ValueError(f"model.attention={name!r}: choose auto, {', '.join(KERNELS)}")
+
+
+def select(name: str) -> Kernel:
+    """The kernel of that name; "auto" takes the fastest one that this backend has. Logs its choice once."""
+    check(name)
+    chosen = "blocked" if name == "auto" else name
     _log_choice(chosen)
     return KERNELS[chosen]
 

@@ -70,7 +70,7 @@ class LlamaConfig:
             raise ValueError(f"model.head_dim={self.head_dim} must be even: rotary embedding turns pairs")
         if self.remat not in remat.POLICIES:
             raise ValueError(f"model.remat={self.remat!r}: choose {', '.join(remat.POLICIES)}")
-        attention.select(self.attention)
+        attention.check(self.attention)
 
 
 class Attention(nnx.Module):
