@@ -188,7 +188,7 @@ def _resume(path: Path | None, state, config: FitConfig) -> tuple[int, object]:
             metadata, saved = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise CslmError(f"{path} is damaged ({error}); remove it to train anew") from error
-    _check_same(path, json.loads(metadata["config"]), dataclasses.asdict(config))
+    _check_same(path, json.loads(metadata.get("config", "{}")), dataclasses.asdict(config))
     _check_same(path, {n: leaf.shape for n, leaf in saved.items()}, {n: leaf.shape for n, leaf in names.items()})
     logger.info("%s: resuming at step %s", path, metadata["step"])
     leaves = [jnp.asarray(saved[name]) for name in names]

@@ -4,6 +4,7 @@ Orbax writes to a temporary folder and renames it, so a run that is killed in th
 untouched. A folder that was damaged afterwards is noticed when it is read, set aside, and the one before it is used.
 """
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import cattrs
 import jax
+import optax
 import orbax.checkpoint as ocp
 from etils import epath
 
@@ -80,11 +82,12 @@ class Checkpoints:
         """
         damaged: list[int] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
-            state = self._try(step, like, accept)
+            read = self._try(step, like, accept)
             # A process may have met only whole files, but all must go on from the same step.
-            if all_agree(state is not None):
+            if all_agree(read is not None):
                 self._set_aside(damaged, step)
-                return state
+                counter = jax.device_put(jax.numpy.int32(step), like.step.sharding)
+                return TrainState(counter, *read)
             damaged.append(step)
         if damaged:
             raise CslmError(f"no checkpoint in {self.directory} can be read; move the directory away to start afresh")
@@ -94,23 +97,17 @@ class Checkpoints:
         """Waits until everything is written."""
         self._manager.close()
 
-    def _try(self, step: int, like: TrainState, accept: Callable[[Origin], None]) -> TrainState | None:
-        """The state after `step` steps, or None if it cannot be read."""
+    def _try(self, step: int, like: TrainState, accept: Callable[[Origin], None]) -> tuple[Params, optax.OptState] | None:
+        """Parameters and optimizer state after `step` steps, or None if they cannot be read."""
+        folder = self.directory / str(step)
         try:
-            accept(_read_origin(self.directory / str(step)))
-            return self._read(step, like)
+            accept(_read_origin(folder))
+            return _read_arrays(folder / "params", like.params), _read_arrays(folder / "optimizer", like.optimizer)
         except CslmError:
             raise
         except Exception as error:  # what a damaged file raises depends on where it was cut
-            logger.warning("checkpoint %s is damaged (%s)", self.directory / str(step), _first_line(error))
+            logger.warning("checkpoint %s is damaged (%s)", folder, _first_line(error))
             return None
-
-    def _read(self, step: int, like: TrainState) -> TrainState:
-        items = ocp.args.Composite(
-            params=ocp.args.StandardRestore(like.params), optimizer=ocp.args.StandardRestore(like.optimizer)
-        )
-        read = self._manager.restore(step, args=items)
-        return TrainState(jax.device_put(jax.numpy.int32(step), like.step.sharding), read.params, read.optimizer)
 
     def _set_aside(self, damaged: list[int], used: int) -> None:
         """Renames damaged folders, so that their steps can be written again."""
@@ -162,13 +159,17 @@ def _read_trained(folder: epath.Path, step: int, shardings: Callable[[LlamaConfi
         shardings(model),
         is_leaf=lambda node: isinstance(node, tuple),
     )
-    with ocp.StandardCheckpointer() as reader:
-        return Trained(model, reader.restore(folder / "params", like), origin, step)
+    return Trained(model, _read_arrays(folder / "params", like), origin, step)
 
 
 def _read_origin(folder: epath.Path) -> Origin:
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        return Origin(**reader.restore(folder / "origin"))
+    return Origin(**ocp.JsonCheckpointHandler().restore(folder / "origin"))
+
+
+def _read_arrays(folder: epath.Path, like: Any) -> Any:
+    """The arrays of an item. Unlike a Checkpointer it has no barrier, in which the others would wait for one that fails."""
+    with contextlib.closing(ocp.StandardCheckpointHandler()) as reader:
+        return reader.restore(folder, args=ocp.args.StandardRestore(like))
 
 
 def _on_one_device(model: LlamaConfig) -> Params:

@@ -40,7 +40,7 @@ from cslm_jax import config
 from cslm_jax.errors import CslmError
 from cslm_jax.train import checkpoint, distributed, interrupt, loop, sharding
 
-make, read, asked = sharding.global_batch, checkpoint.Checkpoints._read, interrupt.Interrupt.asked
+make, read, asked = sharding.global_batch, checkpoint._read_arrays, interrupt.Interrupt.asked
 request = json.load(sys.stdin)
 fingerprints = []
 
@@ -53,10 +53,10 @@ def recording(mesh, local, rows):
     fingerprints.append(hashlib.sha256(np.ascontiguousarray(tokens, "<i4").tobytes()).hexdigest())
     return batch
 
-def failing(self, step, like):
-    if step == request["damaged"] and jax.process_index() == 1:
+def failing(folder, like):
+    if folder.parent.name == request["damaged"] and jax.process_index() == 1:
         raise OSError("a file that only process 1 reads is damaged")
-    return read(self, step, like)
+    return read(folder, like)
 
 def terminated(self, step):
     if step == 2 and jax.process_index() == 1:
@@ -73,7 +73,7 @@ def refuse():
 sharding.global_batch = recording
 with_failure = {"moved": failing, "tensor": read}
 for name, reading in with_failure.items():
-    checkpoint.Checkpoints._read = reading
+    checkpoint._read_arrays = reading
     loop.train(config.from_dict(request[name]))
     say(**{name: fingerprints})
     fingerprints.clear()
@@ -127,15 +127,18 @@ def job(workdirs, make_run) -> Job:
     """The two processes, which are started once."""
     done = workdirs["moved"] / "job.json"
     if not done.exists():
+        done.write_text("null")
         _train_on(1, make_run(workdirs["moved"], steps=MOVE))
         runs = {
             "moved": make_run(workdirs["moved"], steps=STEPS),
             "tensor": dataclasses.replace(make_run(workdirs["tensor"], steps=STEPS), mesh=MeshConfig(fsdp=1, tensor=4)),
             "stopped": make_run(workdirs["stopped"], steps=10_000),
         }
-        request = {name: experiments.to_dict(run) for name, run in runs.items()} | {"damaged": MOVE}
+        request = {name: experiments.to_dict(run) for name, run in runs.items()} | {"damaged": str(MOVE)}
         done.write_text(json.dumps(_two_processes(request)))
-    return Job(**json.loads(done.read_text()), workdirs=workdirs)
+    left = json.loads(done.read_text())
+    assert left, "the two processes failed, see the first test that needs them"
+    return Job(**left, workdirs=workdirs)
 
 
 @pytest.mark.parametrize("devices", DEVICES[1:])
@@ -257,7 +260,11 @@ def _two_processes(request: dict) -> dict:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     workers = list(_start(address, json.dumps(request)))
-    outputs = [worker.communicate(timeout=300) for worker in workers]
+    try:
+        outputs = [worker.communicate(timeout=200) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
     lines = [[line for line in out.splitlines() if line.startswith("{")] for out, _ in outputs]
     said = [functools.reduce(dict.__or__, map(json.loads, printed), {}) for printed in lines]
     codes = [worker.returncode for worker in workers]

@@ -18,12 +18,18 @@ from cslm_jax.data.catalogue import nearest
 from cslm_jax.data.corpora import CorpusConfig, Item, Recording, SpokenDialogueItem
 from cslm_jax.data.records import Dialogue, Translation
 from cslm_jax.errors import CslmError
-from cslm_jax.miniature.dialogues import dialogues
+from cslm_jax.miniature import dialogues as dialogue_texts
+from cslm_jax.miniature import questions as question_texts
+from cslm_jax.miniature import statements as statement_texts
 from cslm_jax.miniature.lexicon import LANGUAGES, Pair
-from cslm_jax.miniature.questions import questions
 from cslm_jax.miniature.split import split
-from cslm_jax.miniature.statements import Statement, statements
+from cslm_jax.miniature.statements import Statement
 from cslm_jax.miniature.voices import ANSWER_VOICE, Voice, question_voice, speak
+
+# Making up the world takes seconds, and a process reads its parts more than once.
+dialogues = functools.cache(dialogue_texts.dialogues)
+questions = functools.cache(question_texts.questions)
+statements = functools.cache(statement_texts.statements)
 
 
 def read(corpus: CorpusConfig) -> Iterator[Item]:
@@ -47,7 +53,8 @@ def _recordings(seed: int) -> Iterator[Recording]:
 def _readings(seed: int) -> Iterator[Recording]:
     for i, statement in _halves(seed, 1):
         for language in LANGUAGES:
-            yield _recording(f"reading-{i}-{language}", language, statement.text, ANSWER_VOICE[language], split(statement.meaning))
+            id = f"reading-{i}-{language}"
+            yield _recording(id, language, statement.text, ANSWER_VOICE[language], split(statement.meaning))
 
 
 def _translations(seed: int) -> Iterator[Translation]:
