@@ -58,7 +58,7 @@ def test_the_report_has_every_key_that_others_script_against(workdir):
     assert {"parallel", "random", "n"} <= set(report["similarity"])
     assert report["wall_seconds"] > 0 and report["peak_memory_gib"] > 0
     html = (workdir / "report" / "report.html").read_text()
-    assert "<audio" in html and "http" not in html.replace("http://www.w3.org", "")
+    assert "data:image/svg+xml" in html and "http" not in html.replace("http://www.w3.org", "")
 
 
 def test_the_same_command_again_repeats_no_stage(workdir, configs, capfd):
