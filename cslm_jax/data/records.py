@@ -6,6 +6,7 @@ made, so a record that exists is sound; a bad one raises BadRecord naming the fi
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ class SpokenText:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Record:
+class Record(abc.ABC):
     """What every kind of record has."""
 
     kind: ClassVar[RecordKind]
@@ -60,20 +61,22 @@ class Record:
             raise BadRecord("record", f"field `split` is {self.split!r}; it must be train or validation")
         self.check()
 
+    @abc.abstractmethod
     def check(self) -> None:
         """Raises BadRecord naming the field that is wrong."""
 
     @property
+    @abc.abstractmethod
     def languages(self) -> tuple[str, ...]:
-        raise NotImplementedError
+        """Languages that the record is in."""
 
     def speeches(self) -> Iterator[Speech]:
         """All speech in the record."""
         return iter(())
 
+    @abc.abstractmethod
     def texts_said(self) -> Iterator[str]:
         """All text in the record, for vocabularies and counts."""
-        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
