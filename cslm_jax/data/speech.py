@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import soxr
@@ -23,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 def train_tokenizer(config: Experiment) -> None:
     """Trains the speech tokenizer, which is the CTC recogniser too, on a sample of all training recordings."""
-    recordings = _sample(config.corpora, config.tokenizer.utterances, config.seed, _in_any_voice)
+    chosen = config.tokenizer
+    recordings = _sample(config.corpora, chosen.utterances, config.seed, _in_any_voice, chosen.speaker_share)
     kept, waveforms = _load(recordings, config.data.prepare.processes)
     tokenizer.train(config.tokenizer, waveforms, [recording.text for recording in kept], config.data.tokenizer)
 
@@ -39,15 +42,29 @@ def train_decoder(config: Experiment) -> None:
 
 
 def _sample(
-    chosen: Sequence[CorpusConfig], count: int, seed: int, pick: Callable[[CorpusConfig, Item], Iterable[Recording]]
+    chosen: Sequence[CorpusConfig],
+    count: int,
+    seed: int,
+    pick: Callable[[CorpusConfig, Item], Iterable[Recording]],
+    speaker_share: float = 1.0,
 ) -> list[Recording]:
-    """At most `count` of the recordings that `pick` takes from the training items."""
+    """At most `count` of the recordings that `pick` takes from the training items, of a speaker at most that share."""
     items = ((corpus, item) for corpus in chosen for item in corpora.read(corpus))
     training = ((corpus, item) for corpus, item in items if not isinstance(item, Rejected) and item.split == "train")
     recordings = [recording for corpus, item in training for recording in pick(corpus, item)]
     if not recordings:
         raise CslmError("none of config.corpora has recordings to train on")
-    return random.Random(seed).sample(recordings, min(count, len(recordings)))
+    shuffled = random.Random(seed).sample(recordings, len(recordings))
+    return list(itertools.islice(_at_most(shuffled, count * speaker_share), count))
+
+
+def _at_most(recordings: Iterable[Recording], each: float) -> Iterator[Recording]:
+    """Without what a known speaker says beyond so many recordings."""
+    said: Counter[str] = Counter()
+    for recording in recordings:
+        said[recording.speaker] += 1
+        if not recording.speaker or said[recording.speaker] <= each:
+            yield recording
 
 
 def _in_any_voice(corpus: CorpusConfig, item: Item) -> Iterable[Recording]:

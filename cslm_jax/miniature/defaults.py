@@ -32,11 +32,11 @@ TOKENIZER = TokenizerConfig(
     model=S3Config(
         mels=80, width=160, heads=4, layers=3, codes=CODES, recogniser_layers=2, memory=11, position_scale=0.1
     ),
-    fit=FitConfig(steps=2000, learning_rate=2e-3, weight_decay=0.01, warmup_fraction=0.1),
+    fit=FitConfig(algorithm="muon", steps=2000, learning_rate=3e-3, weight_decay=0.01, warmup_fraction=0.1),
     utterances=4000,
     batch_seconds=32.0,
     buckets=4,
-    steadiness=0.3,
+    steadiness=0.6,
 )
 
 DECODER = DecoderConfig(duration=DurationConfig(codes=CODES, dropout=0.1), mel=MelConfig(codes=CODES))
@@ -77,17 +77,19 @@ def experiment(
         name=f"miniature_{stage}",
         workdir=f"{PREPARED}/{stage}",
         corpora=CORPORA,
-        vocabulary=VocabularyConfig(pieces=768),
+        vocabulary=VocabularyConfig(pieces=1136),
         data=DataConfig(
             **{part: f"{PREPARED}/{part}" for part in PARTS}, mixture=f"cslm_{stage}", weights=weights or {},
-            row_length=512, global_batch=8,
+            row_length=512, global_batch=4,
         ),  # fmt: skip
         tokenizer=TOKENIZER,
         decoder=DECODER,
         model=MODEL,
-        optimizer=OptimizerConfig(learning_rate=learning_rate, warmup=0.05, end=0.05, b2=0.98),
+        optimizer=OptimizerConfig(
+            algorithm="muon", learning_rate=learning_rate, table_rate=3.0, warmup=0.05, end=0.05, b2=0.98
+        ),
         train=TrainConfig(
-            steps=steps, init_from=before and f"{PREPARED}/{before}", checkpoint_every=200,
+            steps=steps, init_from=before and f"{PREPARED}/{before}", checkpoint_every=400,
             vocabulary="text" if stage == "text" else "joint",
         ),  # fmt: skip
         sampling=SamplingConfig(greedy=True, max_new_tokens=320),

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array
+from optax.contrib import muon
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
@@ -33,8 +35,10 @@ Loss = Callable[[nnx.Module, dict[str, Array], Array], Array | tuple[Array, dict
 
 @dataclasses.dataclass(frozen=True)
 class FitConfig:
-    """AdamW with warm-up and cosine."""
+    """AdamW or Muon with warm-up and cosine."""
 
+    algorithm: Literal["adamw", "muon"] = "adamw"
+    """adamw; or muon for the matrices, with adamw for everything else (see cslm_jax.train.optimizer)."""
     steps: int = 1000
     """Optimizer steps."""
     learning_rate: float = 1e-3
@@ -73,11 +77,13 @@ class FitConfig:
         )
 
     def optimizer(self) -> optax.GradientTransformation:
-        matrices = lambda params: jax.tree.map(lambda x: x.ndim > 1, params)
-        return optax.chain(
-            optax.clip_by_global_norm(self.clip),
-            optax.adamw(self.schedule(), b2=0.98, weight_decay=self.weight_decay, mask=matrices),
-        )
+        rates, decay = self.schedule(), self.weight_decay
+        if self.algorithm == "muon":
+            algorithm = muon(rates, adam_b2=0.98, weight_decay=decay, consistent_rms=0.2)
+        else:
+            matrices = lambda params: jax.tree.map(lambda x: x.ndim > 1, params)
+            algorithm = optax.adamw(rates, b2=0.98, weight_decay=decay, mask=matrices)
+        return optax.chain(optax.clip_by_global_norm(self.clip), algorithm)
 
 
 def fit(

@@ -34,6 +34,8 @@ class TokenizerConfig:
     """Optimisation."""
     utterances: int = 3400
     """Recordings to train on, drawn from all corpora."""
+    speaker_share: float = 0.2
+    """Largest share of them that one known speaker has: the many voices are the ones that are hard to hear."""
     batch_seconds: float = 32.0
     """Speech in a batch, padding included; many small steps learn faster than few large ones."""
     buckets: int = 4
@@ -56,6 +58,8 @@ class TokenizerConfig:
     def __post_init__(self):
         if self.batch_seconds <= 0 or self.buckets < 1 or self.utterances < 1:
             raise ValueError("tokenizer: batch_seconds, buckets and utterances must be positive")
+        if not 0 < self.speaker_share <= 1:
+            raise ValueError(f"tokenizer: speaker_share must be in (0, 1], got {self.speaker_share}")
         if not 0 <= self.quantise_from < 1:
             raise ValueError(f"tokenizer: quantise_from must be in [0, 1), got {self.quantise_from}")
         if not 0 <= self.codebook_decay < 1:

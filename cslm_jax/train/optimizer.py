@@ -1,31 +1,40 @@
-"""AdamW with linear warm-up and cosine decay (paper section 2)."""
+"""AdamW, or Muon with AdamW beside it, with linear warm-up and cosine decay (paper section 2)."""
 
 import dataclasses
 from typing import Literal
 
 import optax
+from optax.contrib import MuonDimensionNumbers, muon
 
-from cslm_jax.model.parameters import Params, map_declared
+from cslm_jax.model.parameters import Declaration, Params, map_declared
+
+MUON_RMS = 0.2
+"""Root mean square of Muon's updates at a learning rate of 1: about AdamW's, so one learning rate serves both."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW and its learning-rate schedule."""
+    """The optimizer and its learning-rate schedule."""
 
+    algorithm: Literal["adamw", "muon"] = "adamw"
+    """adamw as in the paper; muon (Jordan 2024, scaled as by Liu et al. 2025, arXiv 2502.16982) for the matrices of the
+    layers, with AdamW (Nesterov momentum) for token tables and norms."""
     learning_rate: float = 6e-5
     """Peak learning rate."""
+    table_rate: float = 1.0
+    """Under muon: learning rate of what AdamW trains (token tables, norms), in multiples of learning_rate."""
     warmup: float = 0.03
     """Share of the steps that rise linearly from 0 to the peak."""
     end: float = 0.0
     """Final learning rate as a share of the peak."""
     b1: float = 0.9
-    """Decay of the first moment."""
+    """Decay of AdamW's first moment."""
     b2: float = 0.95
     """Decay of the second moment."""
     epsilon: float = 1e-8
     """Added to the root of the second moment."""
     weight_decay: float = 0.0
-    """Decoupled weight decay of matrices; norm scales are never decayed."""
+    """Decoupled weight decay of matrices; norm scales are never decayed, under muon token tables neither."""
     clip: float = 1.0
     """Largest global norm of the gradient."""
     moment_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -36,8 +45,8 @@ class OptimizerConfig:
             raise ValueError(f"optimizer.warmup={self.warmup} is a share of the steps: at least 0, under 1")
         if not 0 <= self.end <= 1:
             raise ValueError(f"optimizer.end={self.end} is a share of the peak: from 0 to 1")
-        if self.learning_rate <= 0 or self.clip <= 0:
-            raise ValueError("optimizer.learning_rate and optimizer.clip must be positive")
+        if min(self.learning_rate, self.table_rate, self.clip) <= 0:
+            raise ValueError("optimizer.learning_rate, optimizer.table_rate and optimizer.clip must be positive")
 
 
 def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -49,16 +58,43 @@ def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig, steps: int, declared: Params) -> optax.GradientTransformation:
-    """Clipping, then AdamW; `declared` says which parameters are decayed."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip),
-        optax.adamw(
-            schedule(config, steps),
-            b1=config.b1,
-            b2=config.b2,
-            eps=config.epsilon,
-            weight_decay=config.weight_decay,
-            mask=map_declared(lambda declaration: declaration.decayed, declared),
-            mu_dtype=config.moment_dtype,
-        ),
+    """Clipping, then the algorithm; `declared` says which parameters are decayed, and which are matrices of layers."""
+    algorithm = {"adamw": _adamw, "muon": _muon}[config.algorithm]
+    return optax.chain(optax.clip_by_global_norm(config.clip), algorithm(config, steps, declared))
+
+
+def _adamw(config: OptimizerConfig, steps: int, declared: Params) -> optax.GradientTransformation:
+    return optax.adamw(
+        schedule(config, steps),
+        b1=config.b1,
+        b2=config.b2,
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+        mask=map_declared(lambda declaration: declaration.decayed, declared),
+        mu_dtype=config.moment_dtype,
     )
+
+
+def _muon(config: OptimizerConfig, steps: int, declared: Params) -> optax.GradientTransformation:
+    matrices = map_declared(_matrix, declared)
+    tables = dataclasses.replace(config, learning_rate=config.learning_rate * config.table_rate)
+    return muon(
+        schedule(config, steps),
+        adam_learning_rate=schedule(tables, steps),
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+        adam_b1=config.b1,
+        adam_b2=config.b2,
+        mu_dtype=config.moment_dtype,
+        muon_weight_dimension_numbers=lambda _: matrices,
+        consistent_rms=MUON_RMS,
+    )
+
+
+def _matrix(declaration: Declaration) -> MuonDimensionNumbers | None:
+    """A layer's matrix between the model width and its other axes (heads, MLP); None where there is no such matrix."""
+    axes = declaration.axes
+    if not declaration.decayed or "vocabulary" in axes:
+        return None
+    others = tuple(i for i, axis in enumerate(axes) if axis not in ("layers", "width"))
+    return MuonDimensionNumbers(reduction_axis=(axes.index("width"),), output_axis=others)

@@ -62,13 +62,13 @@ def state_shardings(model: LlamaConfig, mesh: Mesh, optimizer: optax.GradientTra
     """Where everything lives: moments with the parameter they belong to, counters everywhere."""
     params = sharding.param_shardings(mesh, llama.declared(model))
     everywhere = sharding.replicated(mesh)
-    moments = optax.tree.map_params(
-        optimizer,
-        lambda _, where: where,
-        jax.eval_shape(optimizer.init, _abstract_params(model)),
-        params,
-        transform_non_params=lambda _: everywhere,
-    )
+    where = dict(jax.tree_util.tree_leaves_with_path(params))
+
+    def of(path, _):
+        # The path of a moment ends with the path of its parameter, whatever the optimizer wraps around it.
+        return next((where[path[i:]] for i in range(len(path)) if path[i:] in where), everywhere)
+
+    moments = jax.tree_util.tree_map_with_path(of, jax.eval_shape(optimizer.init, _abstract_params(model)))
     return TrainState(everywhere, params, moments)
 
 

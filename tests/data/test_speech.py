@@ -41,6 +41,12 @@ def test_the_decoder_hears_both_readings_and_answers(samples):
     assert kinds == {"reading", "answer"}
 
 
+def test_no_speaker_has_more_than_his_share():
+    sample = speech._sample(CORPORA, 3000, 0, speech._in_any_voice, speaker_share=0.2)
+    assert len(sample) == 3000
+    assert sum(recording.speaker in ANSWERING for recording in sample) == 600
+
+
 def test_a_sample_is_the_same_for_the_same_seed(samples):
     again = speech._sample(CORPORA, 3000, 0, speech._in_any_voice)
     assert [recording.id for recording in again] == [recording.id for recording in samples[speech._in_any_voice]]

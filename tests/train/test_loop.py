@@ -16,10 +16,12 @@ from cslm_jax import config as experiments
 from cslm_jax.errors import CslmError
 from cslm_jax.model import llama
 from cslm_jax.train import metrics as metrics_module
+from cslm_jax.train import sharding
 from cslm_jax.train.checkpoint import read_model
 from cslm_jax.train.loop import train
-from cslm_jax.train.optimizer import OptimizerConfig
+from cslm_jax.train.optimizer import OptimizerConfig, make_optimizer
 from cslm_jax.train.sharding import MeshConfig
+from cslm_jax.train.start import state_shardings
 
 STEPS = 9
 
@@ -103,6 +105,22 @@ def test_another_mesh_resumes_the_same_run(tmp_path, make_experiment, expected, 
     train(dataclasses.replace(config, mesh=MeshConfig(data=4, fsdp=1, tensor=2)))
     losses = [[line["loss"] for line in lines] for lines in (read_metrics(tmp_path), expected)]
     np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_muon_is_the_same_on_every_mesh_and_its_momenta_lie_with_their_matrices(tmp_path, make_experiment, read_metrics):
+    muon = OptimizerConfig(algorithm="muon", learning_rate=1e-2)
+    losses = []
+    for mesh in (MeshConfig(data=8, fsdp=1, tensor=1), MeshConfig(data=2, fsdp=2, tensor=2)):
+        config = make_experiment(tmp_path / str(mesh.data), optimizer=muon, steps=3)
+        train(dataclasses.replace(config, mesh=mesh))
+        losses.append([line["loss"] for line in read_metrics(tmp_path / str(mesh.data))])
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    model = dataclasses.replace(config.model, vocabulary_size=64)
+    optimizer = make_optimizer(muon, 3, llama.declared(model))
+    shardings = state_shardings(model, sharding.make_mesh(mesh, model, 8, 1), optimizer)
+    query = shardings.params["blocks"]["attention"]["query"]
+    momenta = shardings.optimizer[1].inner_states["muon"].inner_state[0].mu
+    assert momenta["blocks"]["attention"]["query"] == query and not query.is_fully_replicated
 
 
 def test_a_cut_off_checkpoint_falls_back_to_the_one_before(tmp_path, make_experiment, expected, read_metrics, caplog):

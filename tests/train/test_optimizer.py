@@ -1,4 +1,4 @@
-"""The schedule is warm-up and cosine, and one update is AdamW's."""
+"""The schedule is warm-up and cosine, and one update is AdamW's or Muon's."""
 
 import dataclasses
 import math
@@ -45,7 +45,38 @@ def test_update_equals_torch_and_spares_norms_from_decay(tiny_model):
         np.testing.assert_allclose(ours[name], parameter.detach().numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("field, value", [("warmup", 1.5), ("end", 2.0), ("learning_rate", 0.0), ("clip", -1.0)])
+def test_muon_moves_each_layers_matrix_as_torch_does_and_tables_at_their_own_rate(tiny_model):
+    torch = pytest.importorskip("torch")
+    model = dataclasses.replace(tiny_model, vocabulary_size=24)
+    config = OptimizerConfig(algorithm="muon", learning_rate=0.1, table_rate=2.0, warmup=0.0, clip=1e9)
+    params = llama.initialise(model, jax.random.key(0))
+    gradients = jax.tree.map(lambda p: jax.random.normal(jax.random.key(p.size), p.shape), params)
+    optimizer = make_optimizer(config, 10, llama.declared(model))
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+
+    def by_torch(gradient):
+        parameter = torch.nn.Parameter(torch.zeros(gradient.shape))
+        parameter.grad = torch.tensor(np.asarray(gradient))
+        torch.optim.Muon([parameter], lr=0.1, weight_decay=0.0, adjust_lr_fn="match_rms_adamw").step()
+        return parameter.detach().numpy()
+
+    attention = updates["blocks"]["attention"]
+    for name, joined in (("query", (model.width, -1)), ("output", (-1, model.width))):
+        for layer in range(model.layers):
+            gradient = gradients["blocks"]["attention"][name][layer].reshape(joined)
+            moved = by_torch(gradient)
+            # torch orthogonalises in bfloat16.
+            np.testing.assert_allclose(attention[name][layer].reshape(joined), moved, atol=0.02 * np.abs(moved).max())
+    # The first step of AdamW with Nesterov momentum: as far for every weight, against its gradient.
+    first = 0.1 * 2.0 * (1 + config.b1 / (1 + config.b1))
+    for name in ("embedding", "final_norm"):
+        np.testing.assert_allclose(updates[name], -first * np.sign(gradients[name]), rtol=1e-4)
+
+
+IMPOSSIBLE = {"warmup": 1.5, "end": 2.0, "learning_rate": 0.0, "clip": -1.0, "table_rate": 0.0}
+
+
+@pytest.mark.parametrize("field, value", IMPOSSIBLE.items())
 def test_an_impossible_config_names_its_field(field, value):
     with pytest.raises(ValueError, match=field):
         OptimizerConfig(**{field: value})
