@@ -13,7 +13,7 @@ from cslm_jax.miniature.split import split
 from cslm_jax.miniature.text import sentence
 from cslm_jax.miniature.world import ATTRIBUTES, fact, the
 
-SINGLE_TURN = 1600
+SINGLE_TURN = 4000
 """Dialogues of one question, for each language."""
 MULTI_TURN = 600
 """Dialogues of two or three questions about anything, for each language."""

@@ -16,10 +16,10 @@ from cslm_jax.miniature.shuffle import sample, shuffled
 from cslm_jax.miniature.text import content_words, sentence
 from cslm_jax.miniature.world import ATTRIBUTES, FRIEND, INVERTIBLE, Fact, fact, facts, filled, friend, friend_of, the
 
-PAIRED_QUESTIONS = 2900
+PAIRED_QUESTIONS = 3040
 """How many of the 20,000 questions after the facts of two people are asked."""
-WRONG_GUESSES = 320
-"""How many of the checks are of something false; 160 are of something true."""
+WRONG_GUESSES = 180
+"""How many of the checks are of something false; 160 are of something true, so that neither can be guessed."""
 
 
 @dataclasses.dataclass(frozen=True)
