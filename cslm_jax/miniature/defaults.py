@@ -35,7 +35,7 @@ TOKENIZER = TokenizerConfig(
     fit=FitConfig(algorithm="muon", steps=1800, learning_rate=3e-3, weight_decay=0.01, warmup_fraction=0.1),
     utterances=4000,
     batch_seconds=32.0,
-    buckets=4,
+    buckets=3,
     steadiness=0.6,
 )
 
