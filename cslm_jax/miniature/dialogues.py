@@ -67,7 +67,7 @@ def _groups(items: list[QuestionAnswer]) -> Iterator[tuple[QuestionAnswer, ...]]
 
 
 def _follow_ups(language: str) -> Iterator[TextDialogue]:
-    """ "what does the cook have for dinner tonight?" ... "and what about the farmer?" """
+    """ "what does the cook eat?" ... "and what about the farmer?" """
     for attribute, (person, other) in itertools.product(ATTRIBUTES, itertools.permutations(PEOPLE, 2)):
         first, second = (next(about(fact(who, attribute))) for who in (person, other))
         if split(first.meaning) == split(second.meaning):
