@@ -15,8 +15,8 @@ import pytest
 from cslm_jax import config as experiments
 from cslm_jax.errors import CslmError
 from cslm_jax.model import llama
-from cslm_jax.train import metrics as metrics_module
 from cslm_jax.train import checkpoint, loop, sharding
+from cslm_jax.train import metrics as metrics_module
 from cslm_jax.train.checkpoint import read_model
 from cslm_jax.train.loop import train
 from cslm_jax.train.optimizer import OptimizerConfig, make_optimizer
