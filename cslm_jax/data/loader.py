@@ -3,7 +3,7 @@
     row n of the run  --Mixture-->  row k of task t  --PackingPlan-->  examples  --Cache-->  tokens, weights
 
 Rows are numbered over the whole run; step s is the rows s * global_batch .. (s + 1) * global_batch - 1, and a process
-takes its slice of them. There is no iterator state, so a run resumes from its step number alone, on any number of
+takes its share of them. There is no iterator state, so a run resumes from its step number alone, on any number of
 processes. Free of TensorFlow and seqio.
 """
 
@@ -98,14 +98,22 @@ class Loader:
 
     Args:
         vocabulary: the one the model uses; caches made with another one are refused.
-        process, processes: which part of each global batch is this process's.
+        process, processes: which of the equal parts of each global batch is this process's.
+        rows: which rows of each global batch, ascending, are this process's; instead of one of the equal parts.
 
     Raises:
         CslmError: an unknown task in the weights, a cache that is missing, damaged or made with another vocabulary or
             response form, or a global batch that cannot be split evenly.
     """
 
-    def __init__(self, config: DataConfig, vocabulary: JointVocabulary, process: int = 0, processes: int = 1):
+    def __init__(
+        self,
+        config: DataConfig,
+        vocabulary: JointVocabulary,
+        process: int = 0,
+        processes: int = 1,
+        rows: Sequence[int] | None = None,
+    ):
         if config.global_batch % processes:
             raise CslmError(
                 f"data.global_batch is {config.global_batch} rows, which {processes} processes cannot share evenly; "
@@ -114,10 +122,10 @@ class Loader:
         self.config = config
         self._sources = _synthetic(config, vocabulary) if config.synthetic else _packed(config, vocabulary)
         self.tasks: tuple[str, ...] = tuple(self._sources)
-        self._rows = list(self._sources.values())
+        self._readers = list(self._sources.values())
         self._mixture = Mixture(list(self._rates()))
         share = config.global_batch // processes
-        self._slice = range(process * share, (process + 1) * share)
+        self.rows: Sequence[int] = range(process * share, (process + 1) * share) if rows is None else rows
 
     def _rates(self) -> Iterator[float]:
         """Rows of each task, relative to each other, from its weight per token or per example."""
@@ -131,13 +139,13 @@ class Loader:
     def density(self) -> float:
         """Share of the batch that is not padding, in the long run."""
         counts = self._mixture.counts
-        tokens = sum(int(n) * source.tokens_per_row for n, source in zip(counts, self._rows, strict=True))
+        tokens = sum(int(n) * source.tokens_per_row for n, source in zip(counts, self._readers, strict=True))
         return tokens / (counts.sum() * self.config.row_length)
 
     def shares(self) -> dict[str, float]:
         """Share of the tokens that each task has, in the long run."""
         counts = self._mixture.counts
-        tokens = np.array([n * source.tokens_per_row for n, source in zip(counts, self._rows, strict=True)])
+        tokens = np.array([n * source.tokens_per_row for n, source in zip(counts, self._readers, strict=True)])
         return dict(zip(self.tasks, (tokens / tokens.sum()).tolist(), strict=True))
 
     def batch(self, step: int) -> Batch:
@@ -155,7 +163,7 @@ class Loader:
     def record_ids(self, step: int, row: int) -> list[str]:
         """Record ids of the examples in row `row` of the global batch, in order; for people who look at data."""
         task, index = self._mixture[step * self.config.global_batch + row]
-        source = self._rows[task]
+        source = self._readers[task]
         if not isinstance(source, PackedTask):
             return []
         return [source.cache.ids[example] for example in source.plan.read([index])[0]]
@@ -163,7 +171,7 @@ class Loader:
     def prefetch(self, start_step: int = 0) -> Iterator[tuple[int, Batch]]:
         """(step, batch) from `start_step` on, without end; threads read and pack ahead."""
         # Small batches are read several at once, for a read of ten records costs nearly what one of a hundred does.
-        size = max(1, _READ_TOKENS // (len(self._slice) * self.config.row_length))
+        size = max(1, _READ_TOKENS // (len(self.rows) * self.config.row_length))
         ahead = max(self.config.read_threads, -(-self.config.read_ahead // size))
         options = grain.ReadOptions(num_threads=self.config.read_threads, prefetch_buffer_size=ahead)
         firsts = grain.MapDataset.range(start_step, 2**31 - 1, size)
@@ -171,15 +179,14 @@ class Loader:
             yield from block
 
     def _block(self, first: int, steps: int) -> list[tuple[int, Batch]]:
-        rows = len(self._slice)
+        rows = len(self.rows)
         whole = self._assemble([n for step in range(first, first + steps) for n in self._numbers(step)])
         cuts = [slice(i * rows, (i + 1) * rows) for i in range(steps)]
         return [(first + i, Batch(**{name: array[cut] for name, array in whole.items()})) for i, cut in enumerate(cuts)]
 
-    def _numbers(self, step: int) -> range:
+    def _numbers(self, step: int) -> list[int]:
         """Which rows of the run are this process's in a step."""
-        first = step * self.config.global_batch
-        return range(first + self._slice.start, first + self._slice.stop)
+        return [step * self.config.global_batch + row for row in self.rows]
 
     def _assemble(self, numbers: Sequence[int]) -> Batch:
         places = [self._mixture[number] for number in numbers]
@@ -187,7 +194,7 @@ class Loader:
         batch["task"][:] = [task for task, _ in places]
         for task in sorted({task for task, _ in places}):
             mine = [i for i, (t, _) in enumerate(places) if t == task]
-            _scatter(batch, mine, *self._rows[task].read([places[i][1] for i in mine]))
+            _scatter(batch, mine, *self._readers[task].read([places[i][1] for i in mine]))
         return batch
 
 

@@ -30,9 +30,8 @@ def show_batch(config: Experiment, step: int = 0, processes: int = 1, process: i
     vocabulary = JointVocabulary.load(config.data.vocabulary)
     loader = Loader(config.data, vocabulary, process, processes)
     batch = loader.batch(step)
-    rows = len(batch["tokens"])
-    for row in range(rows):
-        for line in describe(batch, row, process * rows + row, step, loader, vocabulary, colour=sys.stdout.isatty()):
+    for row, number in enumerate(loader.rows):
+        for line in describe(batch, row, number, step, loader, vocabulary, colour=sys.stdout.isatty()):
             print(line)
     print(f"sha256 {loader.global_sha256(step)}")
 

@@ -14,9 +14,9 @@ from cslm_jax.data.files import read_json, sha256_of
 from cslm_jax.errors import CslmError
 from cslm_jax.evaluate import report as reports
 from cslm_jax.evaluate.held_out import HeldOut
-from cslm_jax.evaluate.journal import Journal, fingerprint
+from cslm_jax.evaluate.journal import Journal, fingerprint, read
 from cslm_jax.evaluate.natural import NaturalRecordings
-from cslm_jax.evaluate.plan import names, plan
+from cslm_jax.evaluate.plan import limit, names, plan
 from cslm_jax.evaluate.system import System
 from cslm_jax.vocabulary import JointVocabulary
 
@@ -39,27 +39,44 @@ def evaluate(config: Experiment) -> None:
         config.evaluate.samples,
         system.decoder.sample_rate,
     )
-    same = _what_decides(config)
+    mark = fingerprint(_what_decides(config, system.generator.step))
     todo = plan(config, held_out, system, NaturalRecordings(config.corpora))
     if missing := [name for name in names(config.data.languages) if name not in todo]:
         logger.info("not measured (limit 0, or nothing held out): %s", ", ".join(missing))
-    for name, compute in todo.items():
-        limit = getattr(config.evaluate, name.split("_")[0])
-        journal.measure(name, fingerprint(same, limit), compute)
-    report(config)
+    _report(config, {name: journal.measure(name, mark, todo[name], limit(name, config.evaluate)) for name in todo})
 
 
 def report(config: Experiment) -> None:
     """Writes report.json and report.html from what `cslm evaluate` has measured, and prints the table.
 
+    Only measures of one model with the settings of this config are shown: those of the newest checkpoint that has any.
+
     Raises:
         CslmError: nothing has been measured.
     """
+    asked = [name for name in names(config.data.languages) if limit(name, config.evaluate)]
+    paths = {name: _directory(config) / "measures" / f"{name}.json" for name in asked}
+    found = {name: measure for name, path in paths.items() if (measure := read(path)) is not None}
+    steps = _steps(config)
+    for step in steps:
+        mark = fingerprint(_what_decides(config, step))
+        measured = {name: measure for name, measure in found.items() if measure["fingerprint"] == mark}
+        if measured:
+            break
+    else:
+        raise CslmError(
+            f"{_directory(config)} holds no measures of {config.workdir} as it is now, with these settings; "
+            "run `cslm evaluate` with the same config first"
+        )
+    if step != steps[0]:
+        logger.warning("the measures are of the checkpoint of step %d, not of that of step %d", step, steps[0])
+    if others := [name for name in found if name not in measured]:
+        logger.warning("left out, for another model or other settings gave them: %s", ", ".join(others))
+    _report(config, measured)
+
+
+def _report(config: Experiment, measured: Mapping[str, Mapping[str, Any]]) -> None:
     directory = _directory(config)
-    paths = {name: directory / "measures" / f"{name}.json" for name in names(config.data.languages)}
-    measured = {name: read_json(path) for name, path in paths.items() if path.is_file()}
-    if not measured:
-        raise CslmError(f"{directory} holds no measures; run `cslm evaluate` with the same config first")
     stages = directory.parent / "stages.json"
     rows = reports.write(
         directory,
@@ -80,14 +97,19 @@ def _directory(config: Experiment) -> Path:
     return Path(config.evaluate.report or Path(config.workdir) / "report")
 
 
-def _what_decides(config: Experiment) -> dict[str, Any]:
-    """Everything that the measures depend on, but for their limits."""
-    checkpoints = [path for path in (Path(config.workdir) / "checkpoints").iterdir() if path.name.isdigit()]
-    newest = max(checkpoints, key=lambda path: int(path.name))
+def _steps(config: Experiment) -> list[int]:
+    """Of the run's checkpoints, the newest first."""
+    return sorted((int(path.name) for path in Path(config.workdir).glob("checkpoints/*") if path.name.isdigit()), reverse=True)
+
+
+def _what_decides(config: Experiment, step: int) -> dict[str, Any]:
+    """Everything that the measures of the model after `step` steps depend on, but for their limits."""
+    checkpoint = Path(config.workdir) / "checkpoints" / str(step)
     models = [Path(config.data.tokenizer), Path(config.data.decoder)]
     settings = ("batch", "greedy_transcripts", "judge", "samples", "seed")
     return {
-        "checkpoint": [str(newest.resolve()), newest.stat().st_mtime_ns],
+        "checkpoint": [str(checkpoint.resolve()), checkpoint.stat().st_mtime_ns],
+        "languages": list(config.data.languages),
         "vocabulary": JointVocabulary.load(config.data.vocabulary).sha256,
         "speech": [sha256_of(path) for model in models for path in sorted(model.glob("*.safetensors"))],
         "records": shards.fingerprint(Path(config.data.records), ("utterance", "spoken_dialogue")),

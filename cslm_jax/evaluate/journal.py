@@ -42,11 +42,11 @@ class Journal:
     sample_rate: int
     """Of the sounds."""
 
-    def measure(self, name: str, mark: str, compute: Callable[[], Result]) -> dict[str, Any]:
-        """What is on disk for a measure, or what `compute` gives if there is nothing with the same mark."""
+    def measure(self, name: str, mark: str, compute: Callable[[], Result], limit: int = 0) -> dict[str, Any]:
+        """What is on disk for a measure, or what `compute` gives if there is nothing with the same mark and limit."""
         path = self.directory / f"{name}.json"
-        kept = _read(path)
-        if kept is not None and kept["fingerprint"] == mark:
+        kept = read(path)
+        if kept is not None and (kept["fingerprint"], kept["limit"]) == (mark, limit):
             log.info("%s: measured before (%s)", name, path)
             return kept
         begin = time.monotonic()
@@ -58,6 +58,7 @@ class Journal:
                 item["sound"] = self._keep(f"{name}_{i}", item, sound, question)
         written = {
             "fingerprint": mark,
+            "limit": limit,
             "values": dict(result.values),
             "intervals": dict(result.intervals),
             "n": result.n,
@@ -91,9 +92,10 @@ def _write_wav(path: Path, waveform: Float[np.ndarray, "S"], sample_rate: int) -
         soundfile.write(temporary, waveform, sample_rate, format="WAV", subtype="PCM_16")
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """A finished measure; what cannot be read is measured again."""
+def read(path: Path) -> dict[str, Any] | None:
+    """A finished measure; None for what is not there, cannot be read or is of another version: it is measured again."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        found = json.loads(path.read_text())
+        return found if {"fingerprint", "limit", "values", "items"} <= set(found) else None
+    except (OSError, ValueError, TypeError):
         return None

@@ -18,17 +18,18 @@ class LanguageIdentifier:
 
     Args:
         languages: ISO 639-1 codes to choose among. Fewer languages are told apart better in short texts,
-            but what a text is in a language outside of them is given to the nearest one.
+            but what a text is in a language outside of them is given to the nearest one. A single one is told apart
+            from all that the library knows.
 
     Raises:
-        ValueError: one language only, or one that the library does not know.
+        ValueError: a language that the library does not know.
     """
 
     def __init__(self, languages: Sequence[str]):
-        if len(set(languages)) < 2:
-            raise ValueError(f"languages must name at least two to choose among, got {list(languages)}")
         self._identifier = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE)
         self._identifier.set_languages(list(languages))
+        if len(set(languages)) == 1:
+            self._identifier.set_languages(None)
 
     def identify(self, text: str) -> str:
         """Code of the likeliest language."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from cslm_jax.config import Experiment
 from cslm_jax.evaluate import measures
+from cslm_jax.evaluate.config import EvaluateConfig
 from cslm_jax.evaluate.held_out import HeldOut
 from cslm_jax.evaluate.judge import JUDGES
 from cslm_jax.evaluate.language_id import LanguageIdentifier
@@ -23,6 +24,11 @@ def names(languages: Sequence[str]) -> list[str]:
     """All measures of some languages, in the order of the report: `asr_en` ... `s2s_en_zh` ... `similarity`."""
     single = [f"{kind}_{language}" for kind in ("asr", "tts", "recogniser") for language in languages]
     return [*single, *(f"s2s_{a}_{b}" for a, b in _directions(languages)), "similarity"]
+
+
+def limit(name: str, config: EvaluateConfig) -> int:
+    """Most items of a measure; 0 leaves it out."""
+    return getattr(config, name.split("_")[0])
 
 
 def plan(config: Experiment, held_out: HeldOut, system: System, natural: NaturalRecordings) -> dict[str, Measure]:
@@ -50,13 +56,13 @@ def _speech_to_speech(
     config: Experiment, held_out: HeldOut, speaking: Generation, natural: NaturalRecordings
 ) -> dict[str, Measure]:
     limits = config.evaluate
-    identifier = LanguageIdentifier(config.data.languages)
+    identifier = functools.cache(lambda: LanguageIdentifier(config.data.languages))
     shown = limits.samples if limits.recogniser else 0
     found = {}
     for source, target in _directions(config.data.languages):
         if asked := held_out.asked(source, target, limits.s2s):
             compute = functools.partial(
-                measures.speech_to_speech, asked, source, target, speaking, JUDGES[limits.judge], identifier
+                measures.speech_to_speech, asked, source, target, speaking, JUDGES[limits.judge], identifier()
             )
             found[f"s2s_{source}_{target}"] = functools.partial(
                 _with_questions, compute, asked[:shown], source, natural

@@ -12,12 +12,13 @@ from tqdm import tqdm
 
 from cslm_jax import chat
 from cslm_jax.config import Experiment
-from cslm_jax.errors import BadRecord, CslmError
+from cslm_jax.errors import BadRecord
+from cslm_jax.generate.checkpoint import load_generator
+from cslm_jax.generate.parts import check_parts
 from cslm_jax.generate.sampling import Generator, SamplingConfig
 from cslm_jax.speech import audio
 from cslm_jax.speech.decoder import MelDecoder, SpeechDecoder
 from cslm_jax.speech.tokenizer import SpeechTokenizer
-from cslm_jax.train.checkpoint import read_model
 from cslm_jax.vocabulary import JointVocabulary
 
 LONGEST_SECONDS = 30
@@ -52,34 +53,21 @@ class System:
         """The newest model in the config's workdir, with the speech models that its data was made with.
 
         Raises:
-            CslmError: a part is missing, or the model was trained with another vocabulary.
+            CslmError: a part is missing, or does not fit the others.
         """
         vocabulary = JointVocabulary.load(config.data.vocabulary)
-        trained = read_model(config.workdir)
-        if trained.origin.vocabulary_sha256 != vocabulary.sha256:
-            raise CslmError(f"{config.workdir} was trained with another vocabulary than {config.data.vocabulary}")
-        return cls(
-            vocabulary,
-            Generator(trained.params, trained.config, vocabulary),
-            SpeechTokenizer.load(config.data.tokenizer),
-            MelDecoder.load(config.data.decoder),
-        )
+        tokenizer, decoder = SpeechTokenizer.load(config.data.tokenizer), MelDecoder.load(config.data.decoder)
+        check_parts(vocabulary, tokenizer, decoder)
+        return cls(vocabulary, load_generator(config.workdir, vocabulary), tokenizer, decoder)
 
     def respond(
         self, chats: Sequence[Sequence[chat.Message]], sampling: SamplingConfig, batch: int, title: str
     ) -> list[chat.Response]:
         """The assistant turn of each chat, parsed; prompts of like length are generated together."""
         prompts = [chat.prompt(messages, self.vocabulary) for messages in chats]
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        answers: list[chat.Response | None] = [None] * len(prompts)
         with tqdm(total=len(prompts), desc=title, unit="item") as bar:
-            for start in range(0, len(order), batch):
-                picked = order[start : start + batch]
-                tokens = self.generator.generate([prompts[i] for i in picked], sampling, at_once=batch)
-                for i, ids in zip(picked, tokens, strict=True):
-                    answers[i] = chat.parse(ids, self.vocabulary)
-                bar.update(len(picked))
-        return answers
+            answers = self.generator.generate(prompts, sampling, at_once=batch, progress=bar.update)
+        return [chat.parse(ids, self.vocabulary) for ids in answers]
 
     def speak(self, messages: Sequence[Sequence[Int[np.ndarray, "N"]]]) -> list[Spoken]:
         """Sound and transcript of messages given as pieces of units, each decoded by itself as in streaming."""

@@ -19,4 +19,4 @@ def load_generator(run: str | Path, vocabulary: JointVocabulary) -> Generator:
     trained = read_model(run)
     if trained.origin.vocabulary_sha256 != vocabulary.sha256:
         raise CslmError(f"{run} was trained with another vocabulary, in which its ids mean other things; give it its own")
-    return Generator(trained.params, trained.config, vocabulary)
+    return Generator(trained.params, trained.config, vocabulary, trained.step)

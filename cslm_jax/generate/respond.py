@@ -18,6 +18,7 @@ from cslm_jax.config import Experiment
 from cslm_jax.data import prompts
 from cslm_jax.errors import CslmError
 from cslm_jax.generate.checkpoint import load_generator
+from cslm_jax.generate.parts import check_parts
 from cslm_jax.generate.sampling import Generator
 from cslm_jax.generate.stream import Finished, Heard, stream
 from cslm_jax.speech import ctc
@@ -84,6 +85,7 @@ class Assistant:
         places = [getattr(experiment.data, part) if single else workdir / part for part in parts]
         vocabulary = JointVocabulary.load(places[0])
         tokenizer, decoder = SpeechTokenizer.load(places[1]), MelDecoder.load(places[2])
+        check_parts(vocabulary, tokenizer, decoder)
         return cls(experiment, vocabulary, tokenizer, load_generator(run, vocabulary), decoder)
 
     def prompt(self, waveform: Float[np.ndarray, "S"], language: str | None) -> Int[np.ndarray, "T"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -98,13 +98,18 @@ class Generator:
         params: parameters of `config`, on any mesh.
         config: the architecture, with its vocabulary_size set.
         vocabulary: says which ids exist and which one ends a turn.
+        step: of the checkpoint that the parameters are from, if they are from one.
     """
 
-    def __init__(self, params: Params, config: LlamaConfig, vocabulary: JointVocabulary):
-        self.params, self.config, self.vocabulary = params, config, vocabulary
+    def __init__(self, params: Params, config: LlamaConfig, vocabulary: JointVocabulary, step: int | None = None):
+        self.params, self.config, self.vocabulary, self.step = params, config, vocabulary, step
 
     def generate(
-        self, prompts: Sequence[Int[np.ndarray, "T"]], sampling: SamplingConfig = SamplingConfig(), at_once: int = 32
+        self,
+        prompts: Sequence[Int[np.ndarray, "T"]],
+        sampling: SamplingConfig = SamplingConfig(),
+        at_once: int = 32,
+        progress: Callable[[int], object] = lambda count: None,
     ) -> list[Int[np.ndarray, "N"]]:
         """The answers in the order of the prompts, each without its end of turn.
 
@@ -112,6 +117,7 @@ class Generator:
             prompts: token ids that end where the answer begins (`chat.prompt`), of any lengths.
             sampling: see `SamplingConfig`.
             at_once: rows of a batch; prompts of like length share one.
+            progress: told how many answers are new, batch by batch.
         """
         order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
         rows = 1 if len(prompts) == 1 else at_once
@@ -121,6 +127,7 @@ class Generator:
             tokens = self._answer([prompts[i] for i in picked], sampling, picked, rows)
             for i, row in zip(picked, tokens):
                 answers[i] = until(row, self.vocabulary.eot)
+            progress(len(picked))
         return answers
 
     def blocks(

@@ -99,10 +99,14 @@ def check(name: str) -> None:
 
 
 def select(name: str) -> Kernel:
-    """The kernel of that name; "auto" takes the fastest one that this backend has. Logs its choice once."""
+    """The kernel of that name; "auto" takes `blocked`, which is made for a CPU.
+
+    Elsewhere it does half of the work of `reference` too, but both keep all scores in memory, which a fused kernel would
+    not: there is none yet, and "auto" says so in a warning. Logs its choice once.
+    """
     check(name)
     chosen = "blocked" if name == "auto" else name
-    _log_choice(chosen)
+    _log_choice(chosen, automatic=name == "auto")
     return KERNELS[chosen]
 
 
@@ -123,5 +127,9 @@ def _visible(segment_ids: Int[Array, "B T"], start: int, end: int) -> Bool[Array
 
 
 @functools.cache
-def _log_choice(name: str) -> None:
-    logger.info("attention kernel: %s on %s", name, jax.default_backend())
+def _log_choice(name: str, automatic: bool) -> None:
+    backend = jax.default_backend()
+    if automatic and backend != "cpu":
+        logger.warning("there is no fused attention kernel for %s yet; model.attention=auto takes %s", backend, name)
+    else:
+        logger.info("attention kernel: %s on %s", name, backend)

@@ -41,9 +41,12 @@ def load(
     try:
         with soundfile.SoundFile(path) as file:
             declared, native_rate = file.frames, file.samplerate
-            samples = file.read(dtype="float32", always_2d=True)
+            too_long = declared > max_seconds * native_rate
+            samples = file.read(0 if too_long else -1, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise BadRecord("audio", f"{path} cannot be read as sound: {error}") from error
+    if too_long:
+        raise BadRecord("audio", f"{path} {_outside(declared / native_rate, min_seconds, max_seconds)}")
     if len(samples) < declared:
         raise BadRecord("audio", f"{path} is truncated: {len(samples)} of {declared} samples are there")
     waveform = samples.mean(axis=1)
@@ -71,7 +74,11 @@ def check(
         raise BadRecord("audio", "is silent: every sample is zero")
     seconds = len(waveform) / sample_rate
     if not min_seconds <= seconds <= max_seconds:
-        raise BadRecord("audio", f"lasts {seconds:.2f} s, outside {min_seconds} to {max_seconds} s")
+        raise BadRecord("audio", _outside(seconds, min_seconds, max_seconds))
+
+
+def _outside(seconds: float, least: float, most: float) -> str:
+    return f"lasts {seconds:.2f} s, outside {least} to {most} s"
 
 
 def log_mel(waveform: Float[np.ndarray, "S"], mels: int = 128) -> Float[Array, "T M"]:
@@ -152,4 +159,5 @@ def _declared_bytes(path: Path) -> int:
     if len(header) < 8 or header[:4] != b"RIFF":
         return 0
     (size,) = struct.unpack("<I", header[4:])
-    return 0 if size in (0, 0xFFFFFFFF) else size + 8
+    # Programs that write into a pipe do not know the size beforehand and promise about the most that there can be.
+    return 0 if size == 0 or size >= 0x7FFF0000 else size + 8

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from flax import nnx
@@ -28,12 +27,13 @@ from cslm_jax.speech.duration import (
     duration_loss,
     predict_run_lengths,
 )
-from cslm_jax.speech.fit import FitConfig, fit
+from cslm_jax.speech.fit import Batch, FitConfig, Loss, digest, fit
 from cslm_jax.speech.griffin_lim import GriffinLimConfig, griffin_lim
 from cslm_jax.speech.mel_decoder import MelConfig, MelNet, mel_batches, mel_loss, mels, standardise
 from cslm_jax.speech.units import Speech
-from cslm_jax.speech.weights import load_weights, save_weights
+from cslm_jax.speech.weights import load_description, load_weights, save_description, save_weights
 
+DESCRIPTION = "decoder.json"
 STATISTICS = 100
 """Windows that the mean and the deviation of the mel are taken from."""
 
@@ -46,6 +46,10 @@ class SpeechDecoder(Protocol):
 
     sample_rate: int
     """Samples a second of the waveforms."""
+    codes: int
+    """Number of different units."""
+    unit_rate: int
+    """Units a second, before merging."""
 
     def decode(self, units: UnitRow, run_lengths: UnitRow | None = None) -> Waveform:
         """Speaks merged units; `run_lengths` in frames are predicted when they are not known."""
@@ -56,7 +60,7 @@ class SpeechDecoder(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
-    """The three parts of the small decoder and how they are trained; the defaults are the miniature's."""
+    """The three parts of the small decoder and how they are trained; small defaults (the miniature's own: miniature.defaults)."""
 
     duration: DurationConfig = DurationConfig(codes=512, dropout=0.1)
     """Merged units -> run lengths."""
@@ -100,6 +104,14 @@ class MelDecoder:
         self.duration = DurationPredictor(config.duration, rngs=nnx.Rngs(seed))
         self.mel = MelNet(config.mel, rngs=nnx.Rngs(seed + 1))
 
+    @property
+    def codes(self) -> int:
+        return self.config.mel.codes
+
+    @property
+    def unit_rate(self) -> int:
+        return self.config.mel.unit_rate
+
     def decode(self, units: UnitRow, run_lengths: UnitRow | None = None) -> Waveform:
         """One row of `decode_batch`."""
         return self.decode_batch([units], None if run_lengths is None else [run_lengths])[0]
@@ -124,9 +136,7 @@ class MelDecoder:
         directory = Path(directory)
         save_weights(self.duration, directory / "duration.safetensors")
         save_weights(self.mel, directory / "mel.safetensors")
-        described = {part: dataclasses.asdict(getattr(self.config, part)) for part in _PARTS}
-        (directory / "decoder.tmp").write_text(json.dumps(described, indent=1))
-        os.replace(directory / "decoder.tmp", directory / "decoder.json")
+        save_description({part: dataclasses.asdict(getattr(self.config, part)) for part in _PARTS}, directory / DESCRIPTION)
 
     @classmethod
     def load(cls, directory: str | Path) -> MelDecoder:
@@ -136,20 +146,19 @@ class MelDecoder:
             CslmError: the directory holds no decoder, or a damaged one.
         """
         directory = Path(directory)
-        if not (directory / "decoder.json").is_file():
+        if not (directory / DESCRIPTION).is_file():
             raise CslmError(f"{directory} holds no speech decoder; train one with `cslm decoder`")
-        described = json.loads((directory / "decoder.json").read_text())
-        decoder = cls(DecoderConfig(**{part: kind(**described[part]) for part, kind in _PARTS.items()}))
+        build = lambda found: DecoderConfig(**{part: kind(**found[part]) for part, kind in _PARTS.items()})
+        decoder = cls(load_description(directory / DESCRIPTION, build))
         load_weights(decoder.duration, directory / "duration.safetensors")
         load_weights(decoder.mel, directory / "mel.safetensors")
         return decoder
 
     def check(self, units: UnitRow) -> None:
         """Raises BadRecord if a unit is outside the codes."""
-        codes = self.config.mel.codes
-        outside = [unit for unit in units if not 0 <= unit < codes]
+        outside = [unit for unit in units if not 0 <= unit < self.codes]
         if outside:
-            raise BadRecord("units", f"unit {outside[0]} is outside the decoder's codes 0 to {codes - 1}")
+            raise BadRecord("units", f"unit {outside[0]} is outside the decoder's codes 0 to {self.codes - 1}")
 
 
 def train(
@@ -162,18 +171,44 @@ def train(
 
     Raises:
         BadRecord: a unit is outside config.mel.codes, which must be those of the tokenizer.
+        CslmError: `directory` holds what was trained with another config, or on other utterances.
     """
     decoder = MelDecoder(config, seed=config.mel_fit.seed)
     for speech, _ in utterances:
         decoder.check(speech.units)
     standardise(decoder.mel, mel_batches(config.mel, utterances, STATISTICS, config.window, config.mel_fit.seed)(0))
-    within = lambda part: None if directory is None else Path(directory) / part
+    learn = functools.partial(_learn, config, utterances, None if directory is None else Path(directory))
     durations = duration_batches(
         [speech for speech, _ in utterances], config.duration_rows, config.window, config.duration_fit.seed
     )
-    fit(decoder.duration, duration_loss, durations, config.duration_fit, within("duration"), "duration predictor")
+    learn("duration", decoder.duration, duration_loss, durations, "duration predictor")
     windows = mel_batches(config.mel, utterances, config.mel_rows, config.window, config.mel_fit.seed)
-    fit(decoder.mel, mel_loss, windows, config.mel_fit, within("mel"), "mel decoder")
+    learn("mel", decoder.mel, mel_loss, windows, "mel decoder")
     if directory is not None:
         decoder.save(directory)
     return decoder
+
+
+def _learn(
+    config: DecoderConfig,
+    utterances: Sequence[tuple[Speech, Waveform]],
+    directory: Path | None,
+    part: str,
+    model: nnx.Module,
+    loss: Loss,
+    batch: Callable[[int], Batch],
+    title: str,
+) -> None:
+    """Fits one part in a directory of its own."""
+    chosen: FitConfig = getattr(config, f"{part}_fit")
+    identity = _identity(config, part, utterances)
+    fit(model, loss, batch, chosen, None if directory is None else directory / part, title, identity)
+
+
+def _identity(config: DecoderConfig, part: str, utterances: Sequence[tuple[Speech, Waveform]]) -> dict[str, Any]:
+    """What the duration predictor or the mel net is made of, but for its FitConfig."""
+    names = (part, f"{part}_rows", "window", "utterances")
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name in names}
+    lengths = np.array([len(waveform) for _, waveform in utterances])
+    frames = digest(speech.frames for speech, _ in utterances)
+    return settings | {"frames": frames, "lengths": digest([lengths])}

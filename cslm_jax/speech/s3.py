@@ -46,7 +46,7 @@ class S3Config:
     position_scale: float = 1.0
     """Factor of the sinusoids that are added to the input of the blocks."""
     max_frames: int = 1500
-    """Longest input of the blocks in units; positions beyond it have no embedding."""
+    """Longest utterance in units; what it is padded with may reach beyond."""
 
     def __post_init__(self):
         for field in ("mels", "width", "heads", "layers", "mlp_ratio", "codes", "max_frames"):
@@ -272,7 +272,7 @@ def _outlet(width: int, labels: int, rngs: nnx.Rngs) -> nnx.Linear:
 
 
 def _positions(config: S3Config, frames: int) -> Float[np.ndarray, "T D"]:
-    return config.position_scale * positions(config.max_frames, config.width)[:frames]
+    return config.position_scale * positions(max(frames, config.max_frames), config.width)[:frames]
 
 
 def _present(x: Array, lengths: Int[Array, "B"]) -> Bool[Array, "B T"]:

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerConfig:
-    """Supervised training of the speech tokenizer; the defaults are the miniature's."""
+    """Supervised training of the speech tokenizer; small defaults (the miniature's own: miniature.defaults)."""
 
     model: S3Config = S3Config(
         mels=80, width=160, heads=4, layers=3, codes=512, recogniser_layers=1, memory=11, position_scale=0.1

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,11 +16,11 @@ from jaxtyping import Array, Float
 from cslm_jax.buckets import bucket
 from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import audio, ctc
-from cslm_jax.speech.fit import fit
+from cslm_jax.speech.fit import digest, fit
 from cslm_jax.speech.s3 import S3Config, S3Tokenizer
 from cslm_jax.speech.s3_training import Batches, TokenizerConfig, tokenizer_loss
 from cslm_jax.speech.units import Speech
-from cslm_jax.speech.weights import load_weights, save_weights
+from cslm_jax.speech.weights import load_description, load_weights, save_description, save_weights
 
 WEIGHTS, DESCRIPTION = "tokenizer.safetensors", "tokenizer.json"
 
@@ -62,6 +61,7 @@ class SpeechTokenizer:
         for i, waveform in enumerate(waveforms):
             try:
                 audio.check(waveform)
+                self._check_length(waveform)
             except BadRecord as error:
                 raise BadRecord("audio", f"waveform {i} {error.reason}") from None
         results: list[Analysis | None] = [None] * len(waveforms)
@@ -74,6 +74,12 @@ class SpeechTokenizer:
                 speech = Speech.from_frames(units[row, :length], float(self.config.unit_rate))
                 results[i] = Analysis(speech, log_probs[row, :length].copy())
         return results
+
+    def _check_length(self, waveform: Float[np.ndarray, "S"]) -> None:
+        units, most = self.config.units(len(waveform) // audio.HOP), self.config.max_frames
+        if units > most:
+            seconds = f"{len(waveform) / audio.SAMPLE_RATE:.2f} s and {most / self.config.unit_rate:.2f} s"
+            raise BadRecord("audio", f"has {units} units, and the tokenizer hears at most {most} at once ({seconds})")
 
     def transcribe(self, waveforms: Sequence[Float[np.ndarray, "S"]]) -> list[str]:
         """Greedy CTC transcripts, in the form of `ctc.spoken`."""
@@ -95,23 +101,22 @@ class SpeechTokenizer:
         directory = Path(directory)
         save_weights(self.model, directory / WEIGHTS)
         described = {"model": dataclasses.asdict(self.config), "characters": "".join(self.labels.characters)}
-        temporary = directory / f"{DESCRIPTION}.tmp"
-        temporary.write_text(json.dumps(described, ensure_ascii=False, indent=1), encoding="utf-8")
-        os.replace(temporary, directory / DESCRIPTION)
+        save_description(described, directory / DESCRIPTION)
 
     @classmethod
     def load(cls, directory: str | Path, batch_seconds: float = 48.0) -> SpeechTokenizer:
         """Reads what `save` wrote.
 
         Raises:
-            CslmError: the directory holds no tokenizer, or its two files do not fit each other.
+            CslmError: the directory holds no tokenizer, or a damaged one, or its two files do not fit each other.
         """
         directory = Path(directory)
         if not (directory / DESCRIPTION).is_file():
             raise CslmError(f"{directory} holds no speech tokenizer; train one with `cslm tokenizer`")
-        described = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
-        labels = ctc.Labels(tuple(described["characters"]))
-        model = new_model(S3Config(**described["model"]), labels)
+        config, labels = load_description(
+            directory / DESCRIPTION, lambda found: (S3Config(**found["model"]), ctc.Labels(tuple(found["characters"])))
+        )
+        model = new_model(config, labels)
         load_weights(model, directory / WEIGHTS)
         return cls(model, labels, batch_seconds)
 
@@ -135,12 +140,26 @@ def train(
     """Trains a tokenizer on (16 kHz waveform, text) pairs of all languages and saves it in `directory`.
 
     A rerun with the same arguments resumes from the last checkpoint in `directory`.
+
+    Raises:
+        CslmError: `directory` holds what was trained with another config, or on other utterances.
     """
     labels = ctc.Labels.from_texts(texts)
     model = new_model(config.model, labels, config.fit.seed)
     loss = functools.partial(tokenizer_loss, config=config)
-    fit(model, loss, Batches(waveforms, texts, labels, config), config.fit, directory, "tokenizer")
+    batches = Batches(waveforms, texts, labels, config)
+    fit(model, loss, batches, config.fit, directory, "tokenizer", _identity(config, labels, waveforms, texts))
     tokenizer = SpeechTokenizer(model, labels)
     if directory is not None:
         tokenizer.save(directory)
     return tokenizer
+
+
+def _identity(
+    config: TokenizerConfig, labels: ctc.Labels, waveforms: Sequence[Float[np.ndarray, "S"]], texts: Sequence[str]
+) -> dict[str, Any]:
+    """What a tokenizer is made of, but for config.fit."""
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "fit"}
+    lengths = np.array([len(waveform) for waveform in waveforms])
+    data = {"characters": "".join(labels.characters), "texts": digest(texts), "lengths": digest([lengths])}
+    return settings | data

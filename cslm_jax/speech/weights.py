@@ -1,9 +1,12 @@
-"""Weights of a small NNX module in one safetensors file, named by their path in the module."""
+"""Weights of a small NNX module in one safetensors file, named by their path in the module, and the JSON beside it."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +17,28 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from cslm_jax.errors import CslmError
+
+T = TypeVar("T")
+
+
+def save_description(described: dict[str, Any], path: Path) -> None:
+    """Writes what one must know to build the module; the file is there whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(described, ensure_ascii=False, indent=1), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def load_description(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
+    """What `build` makes of what `save_description` wrote.
+
+    Raises:
+        CslmError: the file is damaged, or `build` finds something else in it than it looks for.
+    """
+    try:
+        return build(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CslmError(f"{path} is damaged or of another version ({reason}); train it again") from error
 
 
 def save_weights(module: nnx.Module, path: Path) -> None:

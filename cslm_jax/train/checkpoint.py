@@ -6,10 +6,12 @@ untouched. A folder that was damaged afterwards is noticed when it is read, set 
 
 import contextlib
 import dataclasses
+import functools
+import itertools
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cattrs
 import jax
@@ -25,6 +27,10 @@ from cslm_jax.train.distributed import all_agree, by_first_process
 from cslm_jax.train.step import TrainState
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+NOT_THE_FILES_FAULT = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED")
+"""In the messages of errors that leave a checkpoint as good as it was."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,14 +106,12 @@ class Checkpoints:
     def _try(self, step: int, like: TrainState, accept: Callable[[Origin], None]) -> tuple[Params, optax.OptState] | None:
         """Parameters and optimizer state after `step` steps, or None if they cannot be read."""
         folder = self.directory / str(step)
-        try:
+
+        def read():
             accept(_read_origin(folder))
             return _read_arrays(folder / "params", like.params), _read_arrays(folder / "optimizer", like.optimizer)
-        except CslmError:
-            raise
-        except Exception as error:  # what a damaged file raises depends on where it was cut
-            logger.warning("checkpoint %s is damaged (%s)", folder, _first_line(error))
-            return None
+
+        return _unless_damaged(folder, read)
 
     def _set_aside(self, damaged: list[int], used: int) -> None:
         """Renames damaged folders, so that their steps can be written again."""
@@ -119,7 +123,9 @@ class Checkpoints:
 
     def _rename(self, damaged: list[int]) -> None:
         for step in damaged:
-            (self.directory / str(step)).rename(self.directory / f"damaged-{step}")
+            names = itertools.chain([f"damaged-{step}"], (f"damaged-{step}-{n}" for n in itertools.count(2)))
+            free = next(name for name in names if not (self.directory / name).exists())
+            (self.directory / str(step)).rename(self.directory / free)
 
 
 def read_model(workdir: str | Path, shardings: Callable[[LlamaConfig], Params] | None = None) -> Trained:
@@ -135,18 +141,30 @@ def read_model(workdir: str | Path, shardings: Callable[[LlamaConfig], Params] |
     directory = _directory(workdir)
     if not directory.is_dir():
         raise CslmError(f"{workdir} holds no checkpoints; train it first with `cslm train --config.workdir={workdir}`")
-    for step in sorted(ocp.utils.checkpoint_steps(directory), reverse=True):
-        trained = _try_trained(directory / str(step), step, shardings or _on_one_device)
+    steps = sorted(ocp.utils.checkpoint_steps(directory), reverse=True)
+    for step in steps:
+        folder = directory / str(step)
+        trained = _unless_damaged(folder, functools.partial(_read_trained, folder, step, shardings or _on_one_device))
         if all_agree(trained is not None):
+            if step != steps[0]:
+                logger.warning("using the model of step %d of %s instead of that of step %d", step, workdir, steps[0])
             return trained
     raise CslmError(f"{directory} holds no checkpoint that can be read")
 
 
-def _try_trained(folder: epath.Path, step: int, shardings: Callable[[LlamaConfig], Params]) -> Trained | None:
+def _unless_damaged(folder: epath.Path, read: Callable[[], T]) -> T | None:
+    """What `read` gives, or None and a warning if it cannot read the files of a checkpoint.
+
+    What a damaged file raises depends on where it was cut, so everything counts but what is known to have other reasons.
+    """
     try:
-        return _read_trained(folder, step, shardings)
-    except Exception as error:  # as above
-        logger.warning("checkpoint %s is damaged (%s)", folder, _first_line(error))
+        return read()
+    except (CslmError, MemoryError, PermissionError):
+        raise
+    except Exception as error:
+        if any(word in str(error) for word in NOT_THE_FILES_FAULT):
+            raise
+        logger.warning("checkpoint %s is damaged (%s: %s)", folder, type(error).__name__, error)
         return None
 
 
@@ -180,7 +198,3 @@ def _on_one_device(model: LlamaConfig) -> Params:
 def _directory(workdir: str | Path) -> epath.Path:
     path = epath.Path(workdir)
     return (path if "://" in str(path) else path.resolve()) / "checkpoints"
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:300]

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 NUMERICS = ("compute_dtype", "attention", "remat", "unroll")
 """Fields of the model that change how it is computed, not what it is."""
-STRUCTURAL = ("optimizer.moment_dtype",)
+STRUCTURAL = ("optimizer.algorithm", "optimizer.moment_dtype")
 """Fields outside the model that change what a checkpoint holds."""
 FREE = ("name", "workdir", "mesh", "evaluate", "sampling", "corpora", "tokenizer", "decoder", "vocabulary")
 """Parts of the experiment that do not touch a run's losses."""

@@ -25,7 +25,7 @@ class TrainConfig:
     keep: int = 2
     """Checkpoints that are kept; two, so that a damaged one does not end the run."""
     log_every: int = 1
-    """Steps between lines of metrics.jsonl."""
+    """Steps between lines of metrics.jsonl; the first and the last step always have one."""
     tensorboard: bool = True
     """Also write TensorBoard event files."""
 

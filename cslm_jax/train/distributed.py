@@ -50,25 +50,15 @@ def connect() -> None:
     logger.info("process %d of %d, %d devices", jax.process_index(), jax.process_count(), jax.device_count())
 
 
-def share_of_rows(mesh: Mesh, rows: int) -> tuple[int, int]:
-    """Which part of a global batch this process's devices need: (i, n) is the i-th of n equal parts.
+def rows_of_process(mesh: Mesh, rows: int) -> list[int]:
+    """Which of the rows of a global batch this process's devices need, ascending.
 
-    Mostly that is (process, processes). It is not where a weight is split over the devices of several processes, which
-    then read the same rows, or where the mesh orders the devices by the wires between them.
-
-    Raises:
-        CslmError: the rows that they need do not lie together.
+    Mostly they are the process's equal part of them. They are not where a weight is split over the devices of several
+    processes, which then read the same rows, or where the mesh orders the devices by the wires between them (the torus
+    of a TPU slice), which leaves holes.
     """
     indices = batch_sharding(mesh).addressable_devices_indices_map((rows,)).values()
-    spans = sorted({index[0].indices(rows)[:2] for index in indices})
-    first, last = spans[0][0], spans[-1][1]
-    size = last - first
-    if sum(stop - start for start, stop in spans) != size or first % size or rows % size:
-        raise CslmError(
-            f"the {len(spans)} parts of a batch that process {jax.process_index()} needs do not lie together in it; make "
-            "mesh.tensor a divisor or a multiple of the devices of one process"
-        )
-    return first // size, rows // size
+    return sorted({row for index in indices for row in range(*index[0].indices(rows))})
 
 
 def by_first_process(what: str, action: Callable[[], None]) -> None:

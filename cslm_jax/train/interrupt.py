@@ -14,7 +14,7 @@ class Interrupt:
 
     In a job of several processes all must stop after the same step, so JAX's coordination service, which catches
     SIGTERM itself, decides the step: the one after the last that any process has begun when the signal of one of them
-    has reached all. In a single process a handler sets a flag; Ctrl-C keeps its usual meaning.
+    has reached all, and not before the first. In a single process a handler sets a flag; Ctrl-C keeps its usual meaning.
     """
 
     def __init__(self):
@@ -30,11 +30,13 @@ class Interrupt:
         if self._previous is not None:
             signal.signal(signal.SIGTERM, self._previous)
 
-    def asked(self, step: int) -> bool:
-        """Whether to stop after this step; every process must ask after each step, and gets the same answer."""
+    def asked(self, taken: int) -> bool:
+        """Whether to stop after so many steps of this call; every process must ask before the first step (0) and after
+        each, and gets the same answer."""
         if jax.process_count() == 1:
             return self._asked
-        return multihost_utils.reached_preemption_sync_point(step)
+        # The service counts from 0 too: a signal that comes before the first question asks for a stop after 1.
+        return multihost_utils.reached_preemption_sync_point(taken)
 
     def _ask(self, *_) -> None:
         self._asked = True

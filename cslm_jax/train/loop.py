@@ -39,14 +39,14 @@ def train(config: Experiment) -> None:
             that does not fit the devices, the data or the run's own checkpoints.
         SystemExit: 143 after SIGTERM, once everything is saved.
     """
+    _check_workdir(config.workdir)
     keep_freed_memory()
     distributed.connect()
     vocabulary = JointVocabulary.load(config.data.vocabulary)
     config = with_vocabulary_size(config, vocabulary)
     mesh = sharding.make_mesh(config.mesh, config.model, config.data.global_batch, config.train.accumulate)
     distributed.by_first_process("the making of token caches", lambda: ensure_caches(config.data))
-    part, parts = distributed.share_of_rows(mesh, config.data.global_batch)
-    loader = Loader(config.data, vocabulary, process=part, processes=parts)
+    loader = Loader(config.data, vocabulary, rows=distributed.rows_of_process(mesh, config.data.global_batch))
     # A second SIGTERM, while the last checkpoint is still being written, must not cut it off.
     with Interrupt() as interrupt:
         checkpoints = Checkpoints(config.workdir, config.train.keep)
@@ -57,6 +57,15 @@ def train(config: Experiment) -> None:
             checkpoints.close()
     if not finished:
         raise SystemExit(EXIT_STATUS)
+
+
+def _check_workdir(workdir: str) -> None:
+    """Checkpoints could go to a bucket, but what lies beside them could not."""
+    if "://" in workdir:
+        raise CslmError(
+            f"workdir={workdir} is not a directory: config.json, metrics.jsonl and TensorBoard's files are plain files; "
+            "mount the bucket (gcsfuse, for one) and give the path where it is mounted"
+        )
 
 
 class _Run:
@@ -81,15 +90,22 @@ class _Run:
             self.log.close()
 
     def _steps(self, state: TrainState, first: int, interrupt: Interrupt) -> bool:
-        step_function = self._compiled()
         steps = self.config.train.steps
+        if first >= steps:
+            logger.info("%s is already at step %d of %d", self.config.workdir, first, steps)
+            return True
+        if interrupt.asked(0):
+            logger.warning("asked to stop before the first step; the same command begins with step %d", first)
+            return False
+        step_function = self._compiled()
         running: tuple[int, Metrics] | None = None
         for step, batch in self._batches(first):
             state, metrics = step_function(state, batch)
             # The figures of a step are read while the next one runs, so that the devices never wait for the host.
             self._report(running)
             running = step, metrics
-            done, leaving = step + 1, interrupt.asked(step)
+            done = step + 1
+            leaving = interrupt.asked(done - first)
             if done % self.config.train.checkpoint_every == 0 or done == steps or leaving:
                 self._report(running)
                 running = None
@@ -103,8 +119,6 @@ class _Run:
         steps, rows = self.config.train.steps, self.config.data.global_batch
         bar = tqdm(total=steps, initial=first, desc=self.config.name, unit="step", disable=jax.process_index() != 0)
         with bar:
-            if first >= steps:
-                return
             for step, batch in self.loader.prefetch(first):
                 yield step, sharding.global_batch(self.mesh, batch, rows)
                 bar.update()
@@ -131,5 +145,6 @@ class _Run:
                 "a lower optimizer.learning_rate or optimizer.clip usually helps. Nothing was saved after this step"
             )
         self.log.count(int(metrics.tokens))
-        if (step + 1) % self.config.train.log_every == 0 or step == 0:
+        done = step + 1
+        if done % self.config.train.log_every == 0 or done in (1, self.config.train.steps):
             self.log.write(step, metrics)

@@ -8,6 +8,7 @@ from optax.contrib import MuonDimensionNumbers, muon
 
 from cslm_jax.model.parameters import Declaration, Params, map_declared
 
+ALGORITHMS = ("adamw", "muon")
 MUON_RMS = 0.2
 """Root mean square of Muon's updates at a learning rate of 1: about AdamW's, so one learning rate serves both."""
 
@@ -41,6 +42,15 @@ class OptimizerConfig:
     """Type of the first moment."""
 
     def __post_init__(self):
+        if self.algorithm not in ALGORITHMS:
+            raise ValueError(f"optimizer.algorithm={self.algorithm!r}: choose {' or '.join(ALGORITHMS)}")
+        if self.moment_dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"optimizer.moment_dtype={self.moment_dtype!r}: choose float32 or bfloat16")
+        for name in ("b1", "b2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"optimizer.{name}={getattr(self, name)} is a decay: at least 0, under 1")
+        if min(self.epsilon, self.weight_decay) < 0:
+            raise ValueError("optimizer.epsilon and optimizer.weight_decay must be at least 0")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"optimizer.warmup={self.warmup} is a share of the steps: at least 0, under 1")
         if not 0 <= self.end <= 1:

@@ -47,14 +47,21 @@ def make_mesh(
     """A mesh over the given devices, or all of the job's.
 
     Raises:
-        CslmError: the sizes do not multiply to the number of devices, or do not divide the model or the batch.
+        CslmError: the sizes do not multiply to the number of devices, do not divide the model or the batch, or cannot be
+            laid out over the wires between the devices.
     """
     devices = jax.devices() if devices is None else devices
     sizes = _resolve(dataclasses.astuple(config), len(devices))
     _check_rows(sizes, global_batch, accumulate)
     _check_model(sizes, model)
-    # NNX layers need Auto axes; jax.make_mesh would default to Explicit ones.
-    return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    try:
+        # NNX layers need Auto axes; jax.make_mesh would default to Explicit ones.
+        return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    except (ValueError, NotImplementedError) as error:
+        raise CslmError(
+            f"mesh {_describe(sizes)} cannot be laid out over these {len(devices)} devices ({error}); use the devices of "
+            "one slice, and sizes that fit its shape"
+        ) from error
 
 
 def param_shardings(mesh: Mesh, declared: Params) -> Params:
@@ -72,7 +79,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def global_batch(mesh: Mesh, local: dict[str, np.ndarray], rows: int) -> dict[str, jax.Array]:
-    """This process's rows as its part of the global batch of `rows` rows."""
+    """This process's rows (`distributed.rows_of_process`, in their order) as its part of the global batch of `rows` rows."""
     sharding = batch_sharding(mesh)
     return {
         name: jax.make_array_from_process_local_data(sharding, array, (rows, *array.shape[1:])) for name, array in local.items()

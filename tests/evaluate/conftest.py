@@ -64,10 +64,12 @@ class Generator:
     vocabulary: JointVocabulary
     answer: Callable[[str], str]
     prompts: list[str] = dataclasses.field(default_factory=list)
+    step: int = 7
 
-    def generate(self, prompts, sampling=SamplingConfig(), at_once=32):
+    def generate(self, prompts, sampling=SamplingConfig(), at_once=32, progress=lambda count: None):
         strings = [self.vocabulary.decode(prompt) for prompt in prompts]
         self.prompts += strings
+        progress(len(strings))
         return [np.array(self.vocabulary.encode(self.answer(string)), np.int32) for string in strings]
 
 

@@ -11,6 +11,7 @@ from cslm_jax.data.config import DataConfig
 from cslm_jax.data.records import write_records
 from cslm_jax.errors import CslmError
 from cslm_jax.evaluate import evaluate as command
+from cslm_jax.evaluate import plan as plans
 from cslm_jax.evaluate.config import EvaluateConfig
 from cslm_jax.evaluate.natural import NaturalRecordings
 from cslm_jax.evaluate.system import System
@@ -88,8 +89,53 @@ def test_a_new_checkpoint_is_measured_anew(config, system, tmp_path):
     command.evaluate(config)
     system.generator.prompts.clear()
     (tmp_path / "sft" / "checkpoints" / "8").mkdir()
+    system.generator.step = 8
     command.evaluate(config)
     assert len(system.generator.prompts) == 6 + 6 + 12
+
+
+def test_after_a_fall_back_the_measures_are_those_of_the_model_that_was_read(config, system, tmp_path, capsys, caplog):
+    """Checkpoint 8 is damaged, so 7 was loaded; once 8 can be read, nothing of 7 may stand for it."""
+    (tmp_path / "sft" / "checkpoints" / "8").mkdir()
+    command.evaluate(config)
+    command.report(config)
+    assert "the measures are of the checkpoint of step 7, not of that of step 8" in caplog.text
+    system.generator.step, system.generator.answer = 8, lambda prompt: ""
+    command.evaluate(dataclasses.replace(config, evaluate=dataclasses.replace(config.evaluate, tts=0, s2s=0)))
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["asr"]["wer_en"] == 1.0 and "tts" not in report and "s2s" not in report
+
+
+def test_measures_of_another_model_are_left_out_of_a_report(config, system, tmp_path, caplog):
+    command.evaluate(config)
+    (tmp_path / "sft" / "checkpoints" / "8").mkdir()
+    system.generator.step = 8
+    few = dataclasses.replace(config.evaluate, tts=0, s2s=0, recogniser=0)
+    command.evaluate(dataclasses.replace(config, evaluate=few))
+    command.report(config)
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert set(report) == {"asr", "wall_seconds", "peak_memory_gib"}
+    assert "left out, for another model or other settings gave them: tts_en, tts_zh, recogniser_en" in caplog.text
+    command.report(dataclasses.replace(config, evaluate=dataclasses.replace(few, tts=1)))
+    assert "tts" not in json.loads((tmp_path / "report" / "report.json").read_text())
+    with pytest.raises(CslmError, match="holds no measures of .*sft as it is now"):
+        command.report(dataclasses.replace(config, evaluate=dataclasses.replace(few, judge="same_content_words")))
+
+
+def test_one_language_is_enough(config, tmp_path):
+    """There is a direction within it, and off-target text in all other languages."""
+    command.evaluate(dataclasses.replace(config, data=dataclasses.replace(config.data, languages=("en",))))
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert set(report["s2s"]) == {"en_en"} and report["s2s"]["en_en"]["off_target_text"] == 0.0
+    assert report["asr"] == {"wer_en": 0.0, "n_en": 3}
+
+
+def test_no_direction_needs_no_language_identifier(config, monkeypatch):
+    def refuse(languages):
+        raise ValueError("tlh is no language that the library knows")
+
+    monkeypatch.setattr(plans, "LanguageIdentifier", refuse)
+    command.evaluate(dataclasses.replace(config, evaluate=dataclasses.replace(config.evaluate, s2s=0)))
 
 
 def test_measures_can_be_left_out(config, tmp_path):

@@ -42,11 +42,17 @@ def test_another_model_is_measured_again(journal):
     assert journal.measure("tts_en", "b", Counted(0.25))["values"] == {"wer_en": 0.25}
 
 
+def test_another_limit_is_measured_again(journal):
+    journal.measure("tts_en", "a", Counted(0.5), limit=10)
+    assert journal.measure("tts_en", "a", Counted(0.25), limit=20)["values"] == {"wer_en": 0.25}
+
+
 def test_a_measure_that_cannot_be_read_is_repeated(journal):
     journal.measure("tts_en", "a", Counted(0.5))
     path = journal.directory / "tts_en.json"
-    path.write_text(path.read_text()[:40])
-    assert journal.measure("tts_en", "a", Counted(0.25))["values"] == {"wer_en": 0.25}
+    for content in (path.read_text()[:40], "null", '{"fingerprint": "a"}'):
+        path.write_text(content)
+        assert journal.measure("tts_en", "a", Counted(0.25))["values"] == {"wer_en": 0.25}
 
 
 def test_a_failure_leaves_nothing_half_done(journal):

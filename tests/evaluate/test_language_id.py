@@ -40,7 +40,13 @@ def test_two_identifiers_do_not_disturb_each_other(identifier):
     assert identifier.identify("the cat is red") == "en"
 
 
-@pytest.mark.parametrize("languages", [("en",), ("en", "tlh")])
-def test_languages_that_cannot_be_told_apart_are_an_error(languages):
+def test_a_single_language_is_told_apart_from_all():
+    alone = LanguageIdentifier(("en",))
+    assert not alone.is_off_target("the farmer lives by the river, and the king lives in the city.", "en")
+    assert alone.is_off_target("农民住在河边，国王住在城里。", "en")
+
+
+@pytest.mark.parametrize("languages", [("tlh",), ("en", "tlh")])
+def test_languages_that_the_library_does_not_know_are_an_error(languages):
     with pytest.raises(ValueError):
         LanguageIdentifier(languages)

@@ -8,6 +8,7 @@ from cslm_jax.evaluate.language_id import LanguageIdentifier
 from cslm_jax.evaluate.measures import Generation
 from cslm_jax.generate.sampling import SamplingConfig
 
+ENDING = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
 DIRECTIONS = [("en", "en"), ("zh", "zh"), ("en", "zh"), ("zh", "en")]
 
 
@@ -25,12 +26,13 @@ def test_a_perfect_model_makes_no_errors(world, make_system, kind, language, nam
 
 def test_asr_asks_with_units_and_tts_with_text(world, make_system):
     system = make_system(world.answer)
-    measures.asr(world.utterances("en"), generation(system))
-    assert all(world.spelled("the cat is red") in p or "<sosp>" in p for p in system.generator.prompts)
-    assert all(p.endswith("<|start_header_id|>assistant<|end_header_id|>\n\n") for p in system.generator.prompts)
-    system.generator.prompts.clear()
-    measures.tts(world.utterances("en"), generation(system))
-    assert not any("<sosp>" in p for p in system.generator.prompts)
+    for measure, shown in ((measures.asr, world.spelled), (measures.tts, str)):
+        system.generator.prompts.clear()
+        measure(world.utterances("en"), generation(system))
+        for prompt, text in zip(system.generator.prompts, world.TEXTS["en"], strict=True):
+            asked = prompt.split("This is input: ")[1].removesuffix(ENDING)
+            assert asked.rstrip(".") == shown(text), "what is shown, and nothing of the other form"
+            assert prompt.endswith(ENDING)
 
 
 def test_errors_of_asr_and_tts_are_counted(world, make_system):

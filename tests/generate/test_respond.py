@@ -1,6 +1,7 @@
 """Protects `cslm respond`: from sound to sound, what it prints, and what it says when something is missing."""
 
 import dataclasses
+import shutil
 
 import jax
 import numpy as np
@@ -105,7 +106,7 @@ def test_the_language_of_the_question_is_heard(transcript, expected):
 
 def test_a_trained_run_is_read_back(workdir, generator, vocabulary):
     loaded = load_generator(workdir / "sft", vocabulary)
-    assert loaded.config == generator.config
+    assert loaded.config == generator.config and loaded.step == 3
     assert all(map(np.array_equal, jax.tree.leaves(loaded.params), jax.tree.leaves(generator.params)))
 
 
@@ -113,6 +114,14 @@ def test_another_vocabulary_is_refused(workdir, vocabulary):
     other = type(vocabulary)(vocabulary.text, codes=vocabulary.codes + 1, pad_to=64)
     with pytest.raises(CslmError, match="another vocabulary"):
         load_generator(workdir / "sft", other)
+
+
+def test_parts_that_do_not_fit_each_other_are_refused(workdir, tmp_path):
+    shutil.copytree(workdir, tmp_path / "other")
+    mel = MelConfig(codes=8, unit_width=16, unit_blocks=1, mel_width=16, mel_blocks=1)
+    MelDecoder(DecoderConfig(DurationConfig(codes=8, width=16), mel)).save(tmp_path / "other" / "decoder")
+    with pytest.raises(CslmError, match="the vocabulary 16, the tokenizer 16, the decoder 8"):
+        Assistant.load(tmp_path / "other")
 
 
 def test_an_answer_without_speech_is_an_error_and_writes_nothing(workdir, question, scripted, vocabulary, tmp_path):

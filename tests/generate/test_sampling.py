@@ -41,7 +41,9 @@ def test_the_cache_changes_nothing(generator, vocabulary):
 
 def test_a_ragged_batch_is_single_runs(generator, vocabulary):
     asked = prompts(vocabulary, 33, 2, 50, 7, 31, 12)
-    together = generator.generate(asked, GREEDY, at_once=4)
+    told = []
+    together = generator.generate(asked, GREEDY, at_once=4, progress=told.append)
+    assert told == [4, 2]
     for prompt, answer in zip(asked, together):
         assert np.array_equal(answer, generator.generate([prompt], GREEDY)[0])
 

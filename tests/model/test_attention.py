@@ -34,7 +34,7 @@ def test_reference_is_attention():
     np.testing.assert_allclose(attention.reference(*arguments), numpy_attention(*arguments), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(attention.KERNELS))
+@pytest.mark.parametrize("name", sorted(set(attention.KERNELS) - {"reference"}))
 @pytest.mark.parametrize("length", [3, 37])
 def test_kernel_equals_reference(name, length):
     query, key, value, segments = inputs(length)
@@ -62,6 +62,17 @@ def test_nothing_leaks_between_segments_or_from_the_future(name):
     mine = np.asarray(segments[0]) == segments[0, 20]
     np.testing.assert_array_equal(differs[0], mine & (np.arange(48) >= 20))
     assert not differs[1].any()
+
+
+@pytest.mark.parametrize("backend, warnings", [("cpu", 0), ("tpu", 1)])
+def test_auto_says_once_that_a_fused_kernel_is_missing(monkeypatch, caplog, backend, warnings):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    attention._log_choice.cache_clear()
+    with caplog.at_level("INFO", "cslm_jax"):
+        assert [attention.select("auto") for _ in range(2)] == [attention.blocked] * 2
+    assert len(caplog.records) == 1
+    assert ["no fused attention kernel for tpu" in record.getMessage() for record in caplog.records].count(True) == warnings
+    attention._log_choice.cache_clear()
 
 
 def test_cached_attention_sees_slots_up_to_its_position():

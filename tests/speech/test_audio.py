@@ -98,6 +98,32 @@ def test_truncated_files_are_refused(tmp_path, waveform, suffix, share):
         audio.load(path)
 
 
+def test_a_file_that_is_too_long_is_not_decoded(tmp_path, waveform, monkeypatch):
+    soundfile.write(tmp_path / "long.flac", np.tile(waveform, 20), 16000)
+    read, asked = soundfile.SoundFile.read, []
+
+    def counted(file, frames=-1, **options):
+        asked.append(frames)
+        return read(file, frames, **options)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", counted)
+    with pytest.raises(BadRecord, match="long.flac lasts 40.00 s, outside 0.1 to 30.0 s"):
+        audio.load(tmp_path / "long.flac")
+    assert asked == [0]
+
+
+@pytest.mark.parametrize("promised", [0xFFFFFFFF, 0x7FFFF024, 0x80000024])
+def test_a_wav_from_a_pipe_loads(tmp_path, waveform, promised):
+    """Its header was written before anybody knew its length, so the sizes in it are about the largest that there are."""
+    soundfile.write(tmp_path / "a.wav", waveform, 16000)
+    whole = audio.load(tmp_path / "a.wav")
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[4:8] = promised.to_bytes(4, "little")
+    content[40:44] = (promised - 36 if promised != 0xFFFFFFFF else promised).to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    np.testing.assert_array_equal(audio.load(tmp_path / "a.wav"), whole)
+
+
 @pytest.mark.parametrize("content", [b"", b"not a sound at all" * 100, b"RIFF", b"RIFF\x10\x00\x00\x00WAVEgarbage!"])
 def test_what_is_no_sound_is_refused(tmp_path, content):
     (tmp_path / "a.wav").write_bytes(content)

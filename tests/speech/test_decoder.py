@@ -13,6 +13,7 @@ from cslm_jax.speech import audio
 from cslm_jax.speech.decoder import DecoderConfig, MelDecoder, train
 from cslm_jax.speech.duration import DurationConfig, predict_run_lengths
 from cslm_jax.speech.fit import FitConfig
+from cslm_jax.speech.griffin_lim import GriffinLimConfig
 from cslm_jax.speech.mel_decoder import MelConfig, MelNet, mel_batches, mels, regulate
 from cslm_jax.speech.units import Speech
 
@@ -126,6 +127,28 @@ def test_missing_or_foreign_files_are_named(trained, tmp_path):
     (tmp_path / "other" / "mel.safetensors").rename(path)
     with pytest.raises(CslmError, match="mel.safetensors does not fit"):
         MelDecoder.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "null", '{"duration": {}, "mel": {}}'])
+def test_a_damaged_description_is_named(trained, tmp_path, content):
+    trained.save(tmp_path)
+    (tmp_path / "decoder.json").write_text(content)
+    with pytest.raises(CslmError, match="decoder.json is damaged or of another version"):
+        MelDecoder.load(tmp_path)
+
+
+def test_what_was_trained_otherwise_is_refused_by_name(tmp_path):
+    short = FitConfig(steps=1)
+    config = dataclasses.replace(CONFIG, duration_fit=short, mel_fit=short)
+    utterances = [utterance(seed) for seed in range(3)]
+    train(config, utterances, tmp_path)
+    train(dataclasses.replace(config, griffin_lim=GriffinLimConfig(phase_steps=7)), utterances, tmp_path)
+    for changed in ({"duration_rows": 16}, {"mel_rows": 8}, {"utterances": 7}):
+        ((name, value),) = changed.items()
+        with pytest.raises(CslmError, match=f"was made with {name} = {getattr(config, name)}, not {value} "):
+            train(dataclasses.replace(config, **changed), utterances, tmp_path)
+    with pytest.raises(CslmError, match="was made with frames = "):
+        train(config, utterances[::-1], tmp_path)
 
 
 def test_a_unit_outside_the_codes_is_named(trained):

@@ -93,6 +93,20 @@ def test_bad_waveforms_are_named(tokenizer, waveforms, bad):
         tokenizer.analyse([waveforms[0], bad.astype(np.float32)])
 
 
+def test_a_waveform_of_more_units_than_there_are_positions_is_named(waveforms):
+    short = SpeechTokenizer(new_model(dataclasses.replace(MODEL, max_frames=40), LABELS), LABELS)
+    assert [len(analysis.log_probs) for analysis in short.analyse([np.resize(waveforms[-1], 40 * 640)])] == [40]
+    with pytest.raises(BadRecord, match=r"waveform 0 has 47 units, .* at most 40 at once \(1.88 s and 1.60 s\)"):
+        short.analyse(waveforms[-1:])
+
+
+def test_thirty_seconds_at_fifty_hertz(waveforms):
+    """Their bucket has more units than there are positions, and 1,500 units have to come out."""
+    fast = SpeechTokenizer(new_model(dataclasses.replace(MODEL, unit_rate=50), LABELS), LABELS)
+    (analysis,) = fast.analyse([np.resize(waveforms[-1], 30 * 16000)])
+    assert len(analysis.log_probs) == 1500
+
+
 def test_saved_tokenizer_is_the_same(tokenizer, waveforms, tmp_path):
     tokenizer.save(tmp_path)
     loaded = SpeechTokenizer.load(tmp_path, batch_seconds=10)
@@ -116,6 +130,14 @@ def test_weights_that_do_not_fit_their_description_are_refused(tokenizer, tmp_pa
         SpeechTokenizer.load(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"model": {}}', '{"model": {"wings": 2}, "characters": "ab"}', "\udcff"])
+def test_a_damaged_description_is_named(tokenizer, tmp_path, content):
+    tokenizer.save(tmp_path)
+    (tmp_path / "tokenizer.json").write_text(content, errors="surrogateescape")
+    with pytest.raises(CslmError, match="tokenizer.json is damaged or of another version"):
+        SpeechTokenizer.load(tmp_path)
+
+
 CONFIG = TokenizerConfig(
     model=MODEL, fit=FitConfig(steps=250, learning_rate=5e-3, checkpoint_every=100), batch_seconds=16, buckets=1, mask_share=0.0
 )
@@ -130,6 +152,10 @@ def test_training_learns_to_read_unseen_utterances(tmp_path):
     assert right >= 16, list(zip(heard, expected))
     again = train(CONFIG, waveforms, texts, tmp_path)
     assert again.transcribe(unseen) == heard
+    with pytest.raises(CslmError, match="was made with steadiness = 0.3, not 0.6"):
+        train(dataclasses.replace(CONFIG, steadiness=0.6), waveforms, texts, tmp_path)
+    with pytest.raises(CslmError, match="was made with texts = "):
+        train(CONFIG, waveforms, [texts[1], texts[0], *texts[2:]], tmp_path)
 
 
 def test_an_epoch_visits_every_utterance():

@@ -15,8 +15,8 @@ import pytest
 from cslm_jax import config as experiments
 from cslm_jax.errors import CslmError
 from cslm_jax.model import llama
+from cslm_jax.train import checkpoint, loop, sharding
 from cslm_jax.train import metrics as metrics_module
-from cslm_jax.train import sharding
 from cslm_jax.train.checkpoint import read_model
 from cslm_jax.train.loop import train
 from cslm_jax.train.optimizer import OptimizerConfig, make_optimizer
@@ -98,6 +98,34 @@ def test_sigterm_saves_and_the_same_command_goes_on(tmp_path, make_experiment, e
     assert read_metrics(tmp_path) == expected
 
 
+def test_sigterm_before_the_first_step_leaves_without_it(tmp_path, make_experiment, read_metrics, monkeypatch):
+    def begin_and_terminate(*arguments, begin=loop.begin):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return begin(*arguments)
+
+    monkeypatch.setattr(loop, "begin", begin_and_terminate)
+    with pytest.raises(SystemExit, match="143"):
+        train(make_experiment(tmp_path, steps=STEPS))
+    assert read_metrics(tmp_path) == [] and not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_finished_run_says_so_and_stays_as_it_is(make_experiment, whole_run, expected, read_metrics, caplog):
+    with caplog.at_level("INFO", "cslm_jax"):
+        train(make_experiment(whole_run, steps=STEPS, checkpoint_every=3))
+    assert f"already at step {STEPS} of {STEPS}" in caplog.text
+    assert read_metrics(whole_run) == expected
+
+
+def test_the_last_step_has_a_line_whatever_log_every_is(tmp_path, make_experiment, read_metrics):
+    train(make_experiment(tmp_path, steps=5, log_every=2))
+    assert [line["step"] for line in read_metrics(tmp_path)] == [0, 1, 3, 4]
+
+
+def test_a_bucket_is_no_workdir(make_experiment):
+    with pytest.raises(CslmError, match="workdir=gs://bucket/run is not a directory"):
+        train(make_experiment("gs://bucket/run"))
+
+
 def test_another_mesh_resumes_the_same_run(tmp_path, make_experiment, expected, read_metrics):
     """A checkpoint of 8 devices in one layout goes on in another; the losses stay within rounding."""
     config = make_experiment(tmp_path, steps=STEPS, checkpoint_every=3)
@@ -131,8 +159,34 @@ def test_a_cut_off_checkpoint_falls_back_to_the_one_before(tmp_path, make_experi
         assert read_model(tmp_path).step == 3
         train(config)
     assert "checkpoints/6 is damaged" in caplog.text and "continuing from the checkpoint of step 3" in caplog.text
+    assert f"using the model of step 3 of {tmp_path} instead of that of step 6" in caplog.text
     assert read_metrics(tmp_path) == expected
     assert (tmp_path / "checkpoints" / "damaged-6").is_dir()
+
+
+def test_a_second_damage_at_the_same_step_is_kept_too(tmp_path, make_experiment, expected, read_metrics):
+    config = make_experiment(tmp_path, steps=STEPS, checkpoint_every=3)
+    _copy_run(make_experiment, tmp_path, until=6)
+    for name in ("damaged-6", "damaged-6-2"):
+        (tmp_path / "checkpoints" / name).mkdir()
+    _cut(tmp_path / "checkpoints" / "6" / "params")
+    train(config)
+    assert read_metrics(tmp_path) == expected and (tmp_path / "checkpoints" / "damaged-6-3" / "params").is_dir()
+
+
+OUT_OF_MEMORY = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory while trying to allocate 1 GiB")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), PermissionError(13, "denied"), OUT_OF_MEMORY], ids=lambda e: type(e).__name__)
+def test_what_is_not_the_files_fault_damages_nothing(make_experiment, whole_run, expected, monkeypatch, error):
+    def fail(folder, like):
+        raise error
+
+    monkeypatch.setattr(checkpoint, "_read_arrays", fail)
+    for use in (train, lambda config: read_model(config.workdir)):
+        with pytest.raises(type(error)):
+            use(make_experiment(whole_run, steps=STEPS))
+    assert sorted(p.name for p in (whole_run / "checkpoints").iterdir()) == ["6", "9"]
 
 
 def test_only_damaged_checkpoints_is_an_error_and_not_a_fresh_start(tmp_path, make_experiment):
@@ -147,6 +201,10 @@ def test_a_config_that_is_not_the_checkpoints_is_refused(tmp_path, make_experime
     other = dataclasses.replace(tiny_model, mlp_width=24)
     with pytest.raises(CslmError, match="config.model.mlp_width is 24, .* were made with 16"):
         train(make_experiment(tmp_path, model=other, steps=STEPS))
+    for field, old, new in (("algorithm", "adamw", "muon"), ("moment_dtype", "float32", "bfloat16")):
+        other = OptimizerConfig(learning_rate=1e-2, **{field: new})
+        with pytest.raises(CslmError, match=f"config.optimizer.{field} is {new}, .* were made with {old}"):
+            train(make_experiment(tmp_path, optimizer=other, steps=STEPS))
 
 
 def test_not_a_number_stops_with_the_step_and_its_batch(tmp_path, make_experiment, read_metrics):
@@ -198,7 +256,7 @@ def _train_until(config, until: int) -> None:
     from cslm_jax.train import interrupt
 
     asked = interrupt.Interrupt.asked
-    interrupt.Interrupt.asked = lambda self, step: step + 1 >= until
+    interrupt.Interrupt.asked = lambda self, taken: taken >= until
     try:
         with pytest.raises(SystemExit, match="143"):
             train(config)

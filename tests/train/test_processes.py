@@ -31,7 +31,8 @@ DEVICES = (1, 2, 4)
 CONSTANT = OptimizerConfig(learning_rate=1e-2, warmup=0.0, end=1.0)  # so that a run's length does not show in its losses
 
 # One process of the job. It goes on with the run that one process began; makes a run whose tensors are split between
-# the processes; and begins one that process 1 is told to leave.
+# the processes, and one whose mesh takes the devices of the processes in turn; and begins one that process 1 is told to
+# leave.
 WORKER = """
 import hashlib, json, os, signal, sys, time
 import jax, numpy as np
@@ -41,6 +42,7 @@ from cslm_jax.errors import CslmError
 from cslm_jax.train import checkpoint, distributed, interrupt, loop, sharding
 
 make, read, asked = sharding.global_batch, checkpoint._read_arrays, interrupt.Interrupt.asked
+make_mesh = sharding.make_mesh
 request = json.load(sys.stdin)
 fingerprints = []
 
@@ -58,22 +60,24 @@ def failing(folder, like):
         raise OSError("a file that only process 1 reads is damaged")
     return read(folder, like)
 
-def terminated(self, step):
-    if step == 2 and jax.process_index() == 1:
+def terminated(self, taken):
+    if taken == 3 and jax.process_index() == 1:
         os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(0.1)  # the signal needs a moment, and steps of this size do not
-    leave = asked(self, step)
+    leave = asked(self, taken)
     if leave:
-        say(left_after=step + 1)
+        say(left_after=taken)
     return leave
+
+def in_turn(*arguments):
+    return make_mesh(*arguments, devices=[*jax.devices()[::2], *jax.devices()[1::2]])
 
 def refuse():
     raise OSError("no")
 
 sharding.global_batch = recording
-with_failure = {"moved": failing, "tensor": read}
-for name, reading in with_failure.items():
-    checkpoint._read_arrays = reading
+runs = {"moved": (failing, make_mesh), "tensor": (read, make_mesh), "in_turn": (read, in_turn)}
+for name, (checkpoint._read_arrays, sharding.make_mesh) in runs.items():
     loop.train(config.from_dict(request[name]))
     say(**{name: fingerprints})
     fingerprints.clear()
@@ -81,7 +85,7 @@ try:
     distributed.by_first_process("the test", refuse)
 except (OSError, CslmError) as error:
     say(refused=str(error))
-interrupt.Interrupt.asked = terminated
+sharding.make_mesh, interrupt.Interrupt.asked = make_mesh, terminated
 loop.train(config.from_dict(request["stopped"]))
 """
 
@@ -110,7 +114,7 @@ def make_run(make_experiment, model):
 
 @pytest.fixture(scope="module")
 def workdirs(tmp_path_factory) -> dict[str, Path]:
-    return {name: tmp_path_factory.mktemp(name) for name in (*map(str, DEVICES), "moved", "tensor", "stopped")}
+    return {name: tmp_path_factory.mktemp(name) for name in (*map(str, DEVICES), "moved", "tensor", "in_turn", "stopped")}
 
 
 @pytest.fixture
@@ -132,6 +136,7 @@ def job(workdirs, make_run) -> Job:
         runs = {
             "moved": make_run(workdirs["moved"], steps=STEPS),
             "tensor": dataclasses.replace(make_run(workdirs["tensor"], steps=STEPS), mesh=MeshConfig(fsdp=1, tensor=4)),
+            "in_turn": make_run(workdirs["in_turn"], steps=STEPS),
             "stopped": make_run(workdirs["stopped"], steps=10_000),
         }
         request = {name: experiments.to_dict(run) for name, run in runs.items()} | {"damaged": str(MOVE)}
@@ -162,6 +167,22 @@ def test_a_tensor_may_be_split_over_processes(job, alone, read_metrics):
     losses, batches = alone[1]
     np.testing.assert_allclose(_losses(read_metrics(job.workdirs["tensor"])), losses, rtol=1e-4)
     assert [said["tensor"] for said in job.said] == [batches] * 2
+
+
+def test_a_mesh_may_take_the_devices_of_the_processes_in_turn(job, alone, read_metrics):
+    """As the torus of a TPU slice does: what a process needs of a batch then has holes."""
+    losses, batches = alone[1]
+    np.testing.assert_allclose(_losses(read_metrics(job.workdirs["in_turn"])), losses, rtol=1e-4)
+    assert [said["in_turn"] for said in job.said] == [batches] * 2
+
+
+def test_devices_that_form_no_mesh_are_an_error_that_says_so(model, monkeypatch):
+    def refuse(*_, **__):
+        raise ValueError("`jax.make_mesh` does not support multi-slice topologies")
+
+    monkeypatch.setattr(jax, "make_mesh", refuse)
+    with pytest.raises(CslmError, match="data=1 x fsdp=8 x tensor=1 cannot be laid out .*multi-slice"):
+        make_mesh(MeshConfig(), model, global_batch=8)
 
 
 def test_sigterm_to_one_process_ends_both_after_the_same_step(job):
