@@ -17,6 +17,8 @@ from jaxtyping import Float, Int
 from cslm_jax.vocabulary import JointVocabulary
 
 ResponseForm = Literal["interleaved", "full", "without_tq", "fixed_ratio"]
+CHUNKED_FORMS: tuple[ResponseForm, ...] = ("interleaved", "without_tq")
+"""Forms that write an answer chunk by chunk; the others need its whole text and all its units only."""
 # GLM-4-Voice's fixed ratio: 13 text tokens, then 26 speech tokens, until the text is told.
 RATIO_TEXT, RATIO_SPEECH = 13, 26
 
@@ -91,12 +93,13 @@ def response(
 
     Args:
         question: TQ, the question as text.
-        pieces: (TA, SA) pairs in order: a piece of the answer's text and its units.
+        pieces: (TA, SA) pairs in order: a piece of the answer's text and its units; one pair will do for a form that
+            is not chunked.
         form: interleaved | full | without_tq | fixed_ratio.
     """
     asked = () if form == "without_tq" else (Marker.QUESTION, f": {question}; ")
     head = (*asked, Marker.ANSWER, ": ")
-    if form in ("interleaved", "without_tq"):
+    if form in CHUNKED_FORMS:
         return head + tuple(part for text, units in pieces for part in (text, Units(units)))
     text = "".join(text for text, _ in pieces)
     units = _join([units for _, units in pieces])

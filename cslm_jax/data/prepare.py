@@ -105,7 +105,7 @@ def _check_unchanged(directory: Path, corpus: CorpusConfig, shard_items: int, to
     path = directory / "recipe.json"
     if not path.is_file():
         files.write_json(path, recipe)
-    before = files.read_json(path)
+    before = files.read_json(path, "delete this file and run the same command again")
     for field in {**recipe, **before}:
         if recipe.get(field) != before.get(field):
             raise CslmError(

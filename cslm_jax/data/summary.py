@@ -67,9 +67,9 @@ def _tasks(found: Mapping[str, caches.Cache], row_length: int) -> Iterator[tuple
 
 def _rejected(records: Path, found: Mapping[str, caches.Cache], row_length: int) -> Iterator[dict[str, str]]:
     for shard in shards.finished(records):
-        yield from files.read_lines(shard.rejected)
+        yield from files.read_lines(shard.rejected, shard.remedy)
     for name, cache in found.items():
-        yield from files.read_lines(cache.directory / "rejected.jsonl")
+        yield from cache.rejected()
         for id, length in zip(cache.ids, cache.lengths, strict=True):
             if length > row_length:
                 reason = f"{length} tokens are longer than a row of {row_length}"

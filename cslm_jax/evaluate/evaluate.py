@@ -22,6 +22,8 @@ from cslm_jax.vocabulary import JointVocabulary
 
 logger = logging.getLogger(__name__)
 
+_REMEDY = "delete this file and run the same command again"
+
 
 def evaluate(config: Experiment) -> None:
     """Measures the newest model of config.workdir on held-out records, and writes the report.
@@ -57,7 +59,7 @@ def report(config: Experiment) -> None:
     """
     directory = _directory(config)
     paths = {name: directory / "measures" / f"{name}.json" for name in names(config.data.languages)}
-    measured = {name: read_json(path) for name, path in paths.items() if path.is_file()}
+    measured = {name: read_json(path, _REMEDY) for name, path in paths.items() if path.is_file()}
     if not measured:
         raise CslmError(f"{directory} holds no measures; run `cslm evaluate` with the same config first")
     stages = directory.parent / "stages.json"
@@ -68,7 +70,7 @@ def report(config: Experiment) -> None:
         codes=JointVocabulary.load(config.data.vocabulary).codes,
         bars=config.evaluate.bars,
         metrics=_metrics(config),
-        stages=read_json(stages) if stages.is_file() else {},
+        stages=read_json(stages, _REMEDY) if stages.is_file() else {},
     )
     for row in rows:
         mark = {True: "reached", False: "MISSED", None: ""}[row.reached]
