@@ -185,6 +185,7 @@ class ResponseParser:
         self._text: list[int] = []
         self._units: list[int] = []
         self._field: Marker | None = None
+        self._answering = self._after_marker = False
         self._speaking = self._ended = False
         self.question: str | None = None
         self.pieces: list[ResponsePiece] = []
@@ -207,7 +208,10 @@ class ResponseParser:
         if v.is_unit(token):
             self._take_unit(token)
             return None
-        return self._take_text(token)
+        if v.is_text(token):
+            return self._take_text(token)
+        self.complaints.append(f"{v.decode([token])} inside the response")
+        return None
 
     def finish(self) -> ResponsePiece | None:
         """Closes what is open at the end of the stream."""
@@ -223,9 +227,12 @@ class ResponseParser:
         if self._field is Marker.QUESTION:
             self._close_question()
         piece = self._emit()
-        if field is Marker.QUESTION and self.question is not None:
-            self.complaints.append("a second [question]")
-        self._field = field
+        if self._answering and field is Marker.QUESTION:
+            self.complaints.append("[question] after [answer]")
+        elif self._answering or (field is Marker.QUESTION and self.question is not None):
+            self.complaints.append(f"a second [{field.value}]")
+        self._answering |= field is Marker.ANSWER
+        self._field, self._after_marker = field, True
         return piece
 
     def _open_speech(self) -> ResponsePiece | None:
@@ -250,7 +257,7 @@ class ResponseParser:
             if self._field is Marker.QUESTION:
                 self._close_question()
             self._speaking = True
-        self._units.append(token - self._vocabulary.unit_offset)
+        self._units.append(token)
 
     def _take_text(self, token: int) -> ResponsePiece | None:
         piece = None
@@ -269,7 +276,8 @@ class ResponseParser:
         self._speaking = False
         if not self._text and not self._units:
             return None
-        piece = ResponsePiece(self._take_decoded(), np.array(self._units, np.int32))
+        units = self._vocabulary.to_units(np.array(self._units, np.int32))
+        piece = ResponsePiece(self._take_decoded(), units)
         self._units = []
         if not piece.text and not piece.units.size:
             return None
@@ -278,9 +286,10 @@ class ResponseParser:
 
     def _take_decoded(self) -> str:
         text = self._vocabulary.decode(self._text)
-        self._text = []
-        # The ": " of the template follows a marker once, before the first piece.
-        return text.removeprefix(": ") if not self.pieces else text
+        # The ": " of the template follows each marker.
+        text = text.removeprefix(": ") if self._after_marker else text
+        self._text, self._after_marker = [], False
+        return text
 
 
 def parse(ids: Sequence[int], vocabulary: JointVocabulary) -> Response:

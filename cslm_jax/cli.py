@@ -7,6 +7,8 @@ depends on) the packages of another: training never imports TensorFlow.
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -47,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("cslm_jax").setLevel(os.environ.get("CSLM_LOG", "INFO"))
     try:
         command = _command(argv[0])
-        config_path, rest = _take_config(argv[1:])
-        bound = _bind_config(argv[0], command, config_path)
+        chosen, rest = _take_config(argv[1:])
+        bound = _bind_config(argv[0], command, chosen)
         tyro.cli(bound, args=rest, prog=f"cslm {argv[0]}", use_underscores=True, config=_PARSING)
     except CslmError as error:
         print(f"cslm {argv[0]}: {error}", file=sys.stderr)
@@ -76,21 +78,28 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     return f" Did you mean `{close[0]}`?" if close else ""
 
 
-def _take_config(argv: list[str]) -> tuple[str | None, list[str]]:
-    """Takes `--config=FILE` or `--config FILE` out of the arguments."""
-    rest, path, words = [], None, iter(argv)
-    for word in words:
-        if word == "--config":
-            path = next(words, None)
-        elif word.startswith("--config="):
-            path = word.removeprefix("--config=")
-        else:
-            rest.append(word)
-    return path, rest
+@dataclasses.dataclass(frozen=True)
+class _ChosenConfig:
+    """The config file, and what decides which fields it has: tasks, and so their weights, are flags of their own."""
+
+    path: str | None
+    mixture: str | None
+    languages: list[str] | None
 
 
-def _bind_config(name: str, command: Callable, path: str | None) -> Callable:
+def _take_config(argv: list[str]) -> tuple[_ChosenConfig, list[str]]:
+    """Takes `--config=FILE`, `--config.data.mixture` and `--config.data.languages` out of the arguments."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", dest="path", nargs="?")
+    parser.add_argument("--config.data.mixture", dest="mixture", nargs="?")
+    parser.add_argument("--config.data.languages", dest="languages", nargs="*")
+    taken, rest = parser.parse_known_args(argv)
+    return _ChosenConfig(**vars(taken)), rest
+
+
+def _bind_config(name: str, command: Callable, chosen: _ChosenConfig) -> Callable:
     """The command with the file's experiment as the default that flags override."""
+    path = chosen.path
     if "config" not in inspect.signature(command).parameters:
         if path:
             raise CslmError(f"this command takes no --config; see cslm {name} --help")
@@ -99,7 +108,7 @@ def _bind_config(name: str, command: Callable, path: str | None) -> Callable:
         raise CslmError(f"needs a config, for example: cslm {name} --config=configs/miniature_cpt.py")
     from cslm_jax import config
 
-    return functools.partial(command, config=config.load(path))
+    return functools.partial(command, config=config.load(path, chosen.mixture, chosen.languages))
 
 
 if __name__ == "__main__":
