@@ -46,6 +46,17 @@ def config(tmp_path, world, vocabulary, system) -> Experiment:
     )
 
 
+@pytest.mark.parametrize("name", ["stages.json", "report/measures/asr_en.json"])
+def test_a_damaged_file_of_the_report_is_named_and_nothing_else_is_to_be_deleted(config, tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{")
+    (tmp_path / "report" / "measures").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "report" / "measures" / "similarity.json").write_text("{}")
+    with pytest.raises(CslmError, match=f"{path} is truncated or corrupted .*; delete this file and run the same command again$"):
+        command.report(config)
+
+
 def test_everything_is_measured_and_reported(config, tmp_path, capsys):
     command.evaluate(config)
     report = json.loads((tmp_path / "report" / "report.json").read_text())
