@@ -78,14 +78,22 @@ def load(path: str | Path, mixture: str | None = None, languages: Sequence[str] 
     path = Path(path)
     if not path.is_file():
         raise CslmError(f"no config file {path}; the ones that come with cslm_jax are in configs/")
-    data = (config := _read(path)).data
-    weights = all_weights(data.mixture, data.languages, data.weights)
-    if mixture not in (None, data.mixture):
-        weights = {}
-    data = dataclasses.replace(data, mixture=mixture or data.mixture, languages=tuple(languages or data.languages))
-    known = tasks(data.languages)
-    weights = all_weights(data.mixture, data.languages, {name: weights[name] for name in weights if name in known})
+    config = _read(path)
+    all_weights(config.data.mixture, config.data.languages, config.data.weights)  # a mistake of the file comes first
+    data = _with(config.data, mixture, languages)
+    known = tasks(data.languages) if data.mixture == config.data.mixture else ()
+    kept = {name: weight for name, weight in data.weights.items() if name in known}
+    weights = all_weights(data.mixture, data.languages, kept)
     return dataclasses.replace(config, data=dataclasses.replace(data, weights=weights))
+
+
+def _with(data: DataConfig, mixture: str | None, languages: Sequence[str] | None) -> DataConfig:
+    mixture = data.mixture if mixture is None else mixture
+    languages = data.languages if languages is None else tuple(languages)
+    try:
+        return dataclasses.replace(data, mixture=mixture, languages=languages)
+    except ValueError as error:
+        raise CslmError(str(error)) from error
 
 
 def _read(path: Path) -> Experiment:

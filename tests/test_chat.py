@@ -57,9 +57,7 @@ def test_only_assistant_content_and_its_end_are_trained_in_every_turn(vocabulary
 
 
 def test_the_authors_variant_trains_the_header_and_doubles_bos(vocabulary):
-    encoded = chat.encode(
-        [Message("user", ("where?",)), Message("assistant", ("there.",))], vocabulary, ChatConfig(True, True)
-    )
+    encoded = chat.encode([Message("user", ("where?",)), Message("assistant", ("there.",))], vocabulary, ChatConfig(True, True))
     assert vocabulary.decode(encoded.tokens[encoded.loss_weights == 1]) == turn("assistant", "there.")
     assert encoded.tokens[:2].tolist() == [vocabulary.bos] * 2
 

@@ -45,7 +45,7 @@ def config_of(monkeypatch, *words: str):
         (("--config.data.mixture=cslm_sft",), "cslm_sft", ("en", "zh")),
         (("--config.data.mixture", "cslm_sft", "--config.data.languages", "en"), "cslm_sft", ("en",)),
         (("--config.data.languages=en",), "cslm_cpt", ("en",)),
-        (("--config.data.languages", "en", "fr", "zh", "--config.train.steps=5"), "cslm_cpt", ("en", "fr", "zh")),
+        (("--config.data.languages", "en", "fr", "zh", "--config.name=two words"), "cslm_cpt", ("en", "fr", "zh")),
     ],
 )
 def test_mixture_and_languages_decide_the_weights(monkeypatch, words, mixture, languages):
@@ -83,12 +83,14 @@ def test_every_command_exists_and_has_help(capsys, name):
         (("train",), "needs a config"),
         (("train", "--config=nowhere.py"), "no config file nowhere.py"),
         (("respond", "--config=x.py"), "takes no --config"),
+        (("respond", "--config.data.mixture=cslm_sft"), "takes no --config"),
         (("train", CONFIG, "--config.train.stepz=5"), "--config.train.steps"),
         (("train", CONFIG, "--config.train.steps=many"), "--config.train.steps"),
         (("train", CONFIG, "--config.data.response_form=fill"), "'full'"),
         (("train", CONFIG, "--config.data.weights.mt_en=0.3"), "--config.data.weights.mt_en_zh"),
         (("train", CONFIG, "--config.train.steps=0"), "at least 1"),
         (("train", CONFIG, "--config.data.mixture=cslm_stf"), "Did you mean 'cslm_sft'"),
+        (("train", CONFIG, "--config.data.languages", "en", "en"), "data.languages is ('en', 'en')"),
         (("train", "--config"), "needs a config"),
     ],
 )

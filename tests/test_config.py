@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cslm_jax import config as experiments
+from cslm_jax.data.catalogue import all_weights
 from cslm_jax.errors import CslmError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -33,6 +34,16 @@ def test_a_run_gives_back_the_experiment_it_was_started_with(tmp_path):
 def test_every_task_has_its_weight_written_out():
     weights = experiments.load(CONFIGS[0]).data.weights
     assert weights["mt_en_zh"] > 0 and weights["s2s_en_zh"] == 0
+
+
+def test_another_language_shares_what_the_file_has_not_decided(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from cslm_jax.config import Experiment\nfrom cslm_jax.data.config import DataConfig\n"
+        "def get_config():\n    return Experiment('mine', 'work', data=DataConfig(weights={'asr_en': 0.9, 'asr_zh': 0.8}))"
+    )
+    weights = experiments.load(path, languages=("en", "fr")).data.weights
+    assert weights == all_weights("cslm_cpt", ("en", "fr"), {"asr_en": 0.9})
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,21 @@ from typing import Any, ClassVar, Literal, get_args
 
 import msgpack
 import numpy as np
-from jaxtyping import Int
 
 from cslm_jax.data import files, shards
 from cslm_jax.data.catalogue import RecordKind
 from cslm_jax.data.config import Split
-from cslm_jax.data.record_checks import check_speech, check_text, check_words
+from cslm_jax.data.record_fields import (
+    check_speech,
+    check_text,
+    check_words,
+    read_as,
+    read_fields,
+    read_member,
+    read_speech,
+    read_tuple,
+    read_word,
+)
 from cslm_jax.errors import BadRecord
 from cslm_jax.speech.align import Word
 from cslm_jax.speech.units import Speech
@@ -213,7 +222,7 @@ def _plain(value: Any) -> Any:
 
 def from_bytes(kind: RecordKind, content: bytes) -> Record:
     """The inverse of `to_bytes`; BadRecord names a field that is missing, unknown or wrong."""
-    fields = _fields(content)
+    fields = read_fields(content)
     record = KINDS[kind]
     known = {field.name: field for field in dataclasses.fields(record)}
     if unknown := set(fields) - set(known):
@@ -227,70 +236,27 @@ def from_bytes(kind: RecordKind, content: bytes) -> Record:
 def id_of(content: bytes) -> str:
     """Id of a record that may be damaged, for messages."""
     try:
-        return str(_fields(content)["id"])
+        return str(read_fields(content)["id"])
     except (BadRecord, KeyError):
         return "without id"
 
 
-def _fields(content: bytes) -> dict[str, Any]:
-    try:
-        fields = msgpack.unpackb(content)
-    except (ValueError, TypeError) as error:
-        raise BadRecord("record", f"the bytes are not msgpack: {error}") from error
-    return _of_type(dict, fields, "record")
-
-
-def _of_type(kind: type, value: Any, path: str) -> Any:
-    if not isinstance(value, kind):
-        raise BadRecord("record", f"field `{path}` is {str(value)[:40]!r}; it must be a {kind.__name__}")
-    return value
-
-
-def _member(value: Any, name: str, path: str) -> Any:
-    """value[name], where `path` names the value."""
-    if name not in _of_type(dict, value, path):
-        raise BadRecord("record", f"field `{path}.{name}` is missing")
-    return value[name]
-
-
-def _speech(value: Any, path: str) -> Speech:
-    return Speech(*(_int32(value, name, path) for name in ("units", "run_lengths")), _member(value, "unit_rate", path))
-
-
-def _int32(value: Any, name: str, path: str) -> Int[np.ndarray, "N"]:
-    content = _of_type(bytes, _member(value, name, path), f"{path}.{name}")
-    if len(content) % 4:
-        raise BadRecord("record", f"field `{path}.{name}` has {len(content)} bytes; it must be 4 for each number")
-    return np.frombuffer(content, "<i4")
-
-
 def _spoken_texts(value: Any, path: str) -> dict[str, SpokenText]:
-    return {language: _spoken_text(spoken, f"{path}[{language}]") for language, spoken in _of_type(dict, value, path).items()}
+    return {language: _spoken_text(spoken, f"{path}[{language}]") for language, spoken in read_as(dict, value, path).items()}
 
 
 def _spoken_text(value: Any, path: str) -> SpokenText:
-    text, speech, words = (_member(value, name, path) for name in ("text", "speech", "words"))
-    timed = tuple(_word(word, f"{path}.words") for word in _tuple(words, f"{path}.words"))
-    return SpokenText(text, _speech(speech, f"{path}.speech"), timed)
-
-
-def _word(value: Any, path: str) -> Word:
-    match value:
-        case [int(), int(), int() | float(), int() | float()]:
-            return Word(*value)
-    raise BadRecord("record", f"field `{path}` has {value!r}; a word is two characters and two times")
-
-
-def _tuple(value: Any, path: str) -> tuple:
-    return tuple(_of_type(list, value, path))
+    text, speech, words = (read_member(value, name, path) for name in ("text", "speech", "words"))
+    timed = tuple(read_word(word, f"{path}.words") for word in read_tuple(words, f"{path}.words"))
+    return SpokenText(text, read_speech(speech, f"{path}.speech"), timed)
 
 
 _READ: Mapping[str, Callable[[Any, str], Any]] = {
-    "speech": _speech,
+    "speech": read_speech,
     "question": _spoken_texts,
     "answer": _spoken_texts,
-    "use": _tuple,
-    "turns": lambda value, path: tuple(tuple(turn) if isinstance(turn, list) else turn for turn in _tuple(value, path)),
+    "use": read_tuple,
+    "turns": lambda value, path: tuple(tuple(turn) if isinstance(turn, list) else turn for turn in read_tuple(value, path)),
 }
 
 KINDS: Mapping[RecordKind, type[Record]] = {record.kind: record for record in (Utterance, Translation, Dialogue, SpokenDialogue)}
