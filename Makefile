@@ -27,5 +27,6 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(VENV)/bin/python -m pip install --quiet --no-compile --editable '.[dev]'
 	touch $@
 
+# What was trained stays: it is the user's.
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) build dist *.egg-info

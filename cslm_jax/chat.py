@@ -17,6 +17,8 @@ from jaxtyping import Float, Int
 from cslm_jax.vocabulary import JointVocabulary
 
 ResponseForm = Literal["interleaved", "full", "without_tq", "fixed_ratio"]
+CHUNKED_FORMS: tuple[ResponseForm, ...] = ("interleaved", "without_tq")
+"""Forms that write an answer chunk by chunk; the others need its whole text and all its units only."""
 # GLM-4-Voice's fixed ratio: 13 text tokens, then 26 speech tokens, until the text is told.
 RATIO_TEXT, RATIO_SPEECH = 13, 26
 
@@ -91,12 +93,13 @@ def response(
 
     Args:
         question: TQ, the question as text.
-        pieces: (TA, SA) pairs in order: a piece of the answer's text and its units.
+        pieces: (TA, SA) pairs in order: a piece of the answer's text and its units; one pair will do for a form that
+            is not chunked.
         form: interleaved | full | without_tq | fixed_ratio.
     """
     asked = () if form == "without_tq" else (Marker.QUESTION, f": {question}; ")
     head = (*asked, Marker.ANSWER, ": ")
-    if form in ("interleaved", "without_tq"):
+    if form in CHUNKED_FORMS:
         return head + tuple(part for text, units in pieces for part in (text, Units(units)))
     text = "".join(text for text, _ in pieces)
     units = _join([units for _, units in pieces])
@@ -182,6 +185,7 @@ class ResponseParser:
         self._text: list[int] = []
         self._units: list[int] = []
         self._field: Marker | None = None
+        self._answering = self._after_marker = False
         self._speaking = self._ended = False
         self.question: str | None = None
         self.pieces: list[ResponsePiece] = []
@@ -204,7 +208,10 @@ class ResponseParser:
         if v.is_unit(token):
             self._take_unit(token)
             return None
-        return self._take_text(token)
+        if v.is_text(token):
+            return self._take_text(token)
+        self.complaints.append(f"{v.decode([token])} inside the response")
+        return None
 
     def finish(self) -> ResponsePiece | None:
         """Closes what is open at the end of the stream."""
@@ -220,9 +227,12 @@ class ResponseParser:
         if self._field is Marker.QUESTION:
             self._close_question()
         piece = self._emit()
-        if field is Marker.QUESTION and self.question is not None:
-            self.complaints.append("a second [question]")
-        self._field = field
+        if self._answering and field is Marker.QUESTION:
+            self.complaints.append("[question] after [answer]")
+        elif self._answering or (field is Marker.QUESTION and self.question is not None):
+            self.complaints.append(f"a second [{field.value}]")
+        self._answering |= field is Marker.ANSWER
+        self._field, self._after_marker = field, True
         return piece
 
     def _open_speech(self) -> ResponsePiece | None:
@@ -247,7 +257,7 @@ class ResponseParser:
             if self._field is Marker.QUESTION:
                 self._close_question()
             self._speaking = True
-        self._units.append(token - self._vocabulary.unit_offset)
+        self._units.append(token)
 
     def _take_text(self, token: int) -> ResponsePiece | None:
         piece = None
@@ -266,7 +276,8 @@ class ResponseParser:
         self._speaking = False
         if not self._text and not self._units:
             return None
-        piece = ResponsePiece(self._take_decoded(), np.array(self._units, np.int32))
+        units = self._vocabulary.to_units(np.array(self._units, np.int32))
+        piece = ResponsePiece(self._take_decoded(), units)
         self._units = []
         if not piece.text and not piece.units.size:
             return None
@@ -275,9 +286,10 @@ class ResponseParser:
 
     def _take_decoded(self) -> str:
         text = self._vocabulary.decode(self._text)
-        self._text = []
-        # The ": " of the template follows a marker once, before the first piece.
-        return text.removeprefix(": ") if not self.pieces else text
+        # The ": " of the template follows each marker.
+        text = text.removeprefix(": ") if self._after_marker else text
+        self._text, self._after_marker = [], False
+        return text
 
 
 def parse(ids: Sequence[int], vocabulary: JointVocabulary) -> Response:

@@ -7,13 +7,14 @@ depends on) the packages of another: training never imports TensorFlow.
 
 from __future__ import annotations
 
+import collections
 import functools
 import importlib
 import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import tyro
 
@@ -47,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("cslm_jax").setLevel(os.environ.get("CSLM_LOG", "INFO"))
     try:
         command = _command(argv[0])
-        config_path, rest = _take_config(argv[1:])
-        bound = _bind_config(argv[0], command, config_path)
+        choices, rest = _take_choices(argv[1:])
+        bound = _bind_config(argv[0], command, choices)
         tyro.cli(bound, args=rest, prog=f"cslm {argv[0]}", use_underscores=True, config=_PARSING)
     except CslmError as error:
         print(f"cslm {argv[0]}: {error}", file=sys.stderr)
@@ -76,30 +77,37 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     return f" Did you mean `{close[0]}`?" if close else ""
 
 
-def _take_config(argv: list[str]) -> tuple[str | None, list[str]]:
-    """Takes `--config=FILE` or `--config FILE` out of the arguments."""
-    rest, path, words = [], None, iter(argv)
-    for word in words:
-        if word == "--config":
-            path = next(words, None)
-        elif word.startswith("--config="):
-            path = word.removeprefix("--config=")
-        else:
+# The config file, and what decides which tasks it has, and so which weights there are as flags of their own.
+_CHOICES = ("--config", "--config.data.mixture", "--config.data.languages")
+
+
+def _take_choices(argv: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Takes `--flag=VALUE` and `--flag VALUE ...` of _CHOICES out of the arguments; what is left comes second."""
+    taken, rest, words = {}, [], collections.deque(argv)
+    while words:
+        word = words.popleft()
+        name, equals, value = word.partition("=")
+        if name not in _CHOICES:
             rest.append(word)
-    return path, rest
+            continue
+        taken[name] = [value] if equals else []
+        while not equals and words and not words[0].startswith("--"):
+            taken[name].append(words.popleft())
+    return taken, rest
 
 
-def _bind_config(name: str, command: Callable, path: str | None) -> Callable:
+def _bind_config(name: str, command: Callable, choices: Mapping[str, Sequence[str]]) -> Callable:
     """The command with the file's experiment as the default that flags override."""
     if "config" not in inspect.signature(command).parameters:
-        if path:
+        if choices:
             raise CslmError(f"this command takes no --config; see cslm {name} --help")
         return command
+    path, mixture, languages = (choices.get(flag, ()) for flag in _CHOICES)
     if not path:
         raise CslmError(f"needs a config, for example: cslm {name} --config=configs/miniature_cpt.py")
     from cslm_jax import config
 
-    return functools.partial(command, config=config.load(path))
+    return functools.partial(command, config=config.load(path[0], mixture[0] if mixture else None, languages or None))
 
 
 if __name__ == "__main__":

@@ -7,15 +7,16 @@ A config file is Python with `get_config() -> Experiment`; the command line over
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cattrs
 
-from cslm_jax.data.catalogue import all_weights
+from cslm_jax import config_file
+from cslm_jax.data import files
+from cslm_jax.data.catalogue import all_weights, nearest, tasks
 from cslm_jax.data.config import DataConfig
 from cslm_jax.data.corpora import CorpusConfig
 from cslm_jax.errors import CslmError
@@ -63,39 +64,65 @@ class Experiment:
     """Decides the initial weights."""
 
 
-def load(path: str | Path) -> Experiment:
-    """The experiment of a config file, with the weight of every task written out, so that each can be overridden."""
+def load(path: str | Path, mixture: str | None = None, languages: Sequence[str] | None = None) -> Experiment:
+    """The experiment of a config file (.py, or the config.json of a run), with the weight of every task written out,
+    so that each can be overridden.
+
+    Args:
+        mixture, languages: in place of the file's own. They decide which weights there are, so they come before any
+            other override; the file's weights were chosen for its mixture and do not go with another one.
+
+    Raises:
+        CslmError: the file is missing, broken or has a wrong field; the message says where, and the nearest field.
+    """
     path = Path(path)
     if not path.is_file():
         raise CslmError(f"no config file {path}; the ones that come with cslm_jax are in configs/")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
+    config = _read(path)
+    all_weights(config.data.mixture, config.data.languages, config.data.weights)  # a mistake of the file comes first
+    data = _with(config.data, mixture, languages)
+    known = tasks(data.languages) if data.mixture == config.data.mixture else ()
+    kept = {name: weight for name, weight in data.weights.items() if name in known}
+    weights = all_weights(data.mixture, data.languages, kept)
+    return dataclasses.replace(config, data=dataclasses.replace(data, weights=weights))
+
+
+def _with(data: DataConfig, mixture: str | None, languages: Sequence[str] | None) -> DataConfig:
+    mixture = data.mixture if mixture is None else mixture
+    languages = data.languages if languages is None else tuple(languages)
     try:
-        spec.loader.exec_module(module)
-        config = module.get_config()
-    except (ValueError, TypeError, AttributeError) as error:
-        raise CslmError(f"{path}: {error}") from error
+        return dataclasses.replace(data, mixture=mixture, languages=languages)
+    except ValueError as error:
+        raise CslmError(str(error)) from error
+
+
+def _read(path: Path) -> Experiment:
+    if path.suffix == ".json":
+        return _read_json(path)
+    config = config_file.get_config(path, Experiment)
     if not isinstance(config, Experiment):
         raise CslmError(f"{path}: get_config() must return a cslm_jax.config.Experiment, not {type(config).__name__}")
-    weights = all_weights(config.data.mixture, config.data.languages, config.data.weights)
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, weights=weights))
+    return config
+
+
+def _read_json(path: Path) -> Experiment:
+    try:
+        return from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, CslmError) as error:
+        raise CslmError(f"{path}: {error}") from error
 
 
 def save(config: Experiment, directory: str | Path) -> None:
     """Writes DIRECTORY/config.json."""
-    path = Path(directory) / "config.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(to_dict(config), indent=2, ensure_ascii=False))
-    os.replace(temporary, path)
+    files.write_json(Path(directory) / "config.json", to_dict(config))
 
 
 def load_run(directory: str | Path) -> Experiment:
     """The experiment that a run was started with, from its DIRECTORY/config.json."""
     path = Path(directory) / "config.json"
     try:
-        return from_dict(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
+        return _read_json(path)
+    except OSError as error:
         raise CslmError(f"{directory} is not the workdir of a run: {path} cannot be read ({error})") from error
 
 
@@ -104,8 +131,18 @@ def to_dict(config: Experiment) -> dict[str, Any]:
 
 
 def from_dict(tree: dict[str, Any]) -> Experiment:
-    """The inverse of `to_dict`; a field that this version does not know is an error that names it."""
+    """The inverse of `to_dict`; a field that this version does not know is an error that names it and the nearest."""
+    if not isinstance(tree, dict):
+        raise CslmError(f"a config is an object with the fields of Experiment, not a {type(tree).__name__}")
     try:
         return cattrs.Converter(forbid_extra_keys=True).structure(tree, Experiment)
     except cattrs.errors.ClassValidationError as error:
-        raise CslmError("; ".join(cattrs.transform_error(error, path="config"))) from error
+        said = cattrs.transform_error(error, path="config", format_exception=_in_words)
+        raise CslmError("; ".join(said)) from error
+
+
+def _in_words(error: BaseException, kind: type | None) -> str:
+    if isinstance(error, cattrs.errors.ForbiddenExtraKeysError):
+        known = [field.name for field in dataclasses.fields(error.cl)]
+        return " ".join(f"no field {name!r}.{nearest(name, known)}" for name in sorted(error.extra_fields))
+    return cattrs.v.format_exception(error, kind)

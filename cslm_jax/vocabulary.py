@@ -19,6 +19,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sentencepiece
@@ -32,6 +33,10 @@ SPEECH_MARKERS = ("<sosp>", "<eosp>", "[question]", "[answer]")
 _UNIT = r"<(?:0|[1-9]\d*)>"
 
 
+# SentencePiece writes a space as this character and reads it back as one: in a text it must go as bytes.
+_SPACE = "\u2581"
+
+
 class SentencePieceText:
     """A SentencePiece model as the text part; the chat markers follow its pieces."""
 
@@ -43,7 +48,12 @@ class SentencePieceText:
         self.size = pieces + len(CHAT_MARKERS)
 
     def encode(self, text: str) -> list[int]:
-        return self._processor.encode(text)
+        first, *rest = text.split(_SPACE)
+        return self._processor.encode(first) + [i for part in rest for i in (*self._space, *self._processor.encode(part))]
+
+    @functools.cached_property
+    def _space(self) -> list[int]:
+        return [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SPACE.encode()]
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._processor.decode(list(ids))
@@ -54,16 +64,32 @@ class SentencePieceText:
 
         No normalisation, no dummy prefix, bytes for unseen characters; `<unk>` (which the format
         demands) takes the last id, because id 0 is an ordinary piece here.
+
+        Raises:
+            CslmError: the lines do not yield so many pieces, or have more characters than that.
         """
         model = io.BytesIO()
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines), model_writer=model, vocab_size=pieces, model_type="bpe",
-            normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False,
-            byte_fallback=True, character_coverage=1.0, hard_vocab_limit=False,
-            unk_id=pieces - 1, bos_id=-1, eos_id=-1, pad_id=-1,
-            user_defined_symbols=["\n\n", "system", "user", "assistant"], minloglevel=2,
-        )  # fmt: skip
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(lines), model_writer=model, vocab_size=pieces, model_type="bpe",
+                normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False,
+                byte_fallback=True, character_coverage=1.0, hard_vocab_limit=False,
+                unk_id=pieces - 1, bos_id=-1, eos_id=-1, pad_id=-1,
+                user_defined_symbols=["\n\n", "system", "user", "assistant"], minloglevel=2,
+            )  # fmt: skip
+        except RuntimeError as error:
+            raise CslmError(_why_untrained(pieces, str(error))) from error
         return cls(model.getvalue())
+
+
+def _why_untrained(pieces: int, said: str) -> str:
+    if "sentences_.empty()" in said:
+        return "config.corpora hold no text to train the vocabulary on"
+    if needed := re.search(r"Vocabulary size is smaller than required_chars\. \d+ vs (\d+)", said):
+        return f"config.vocabulary.pieces is {pieces}, but the characters and bytes alone are {needed[1]}; raise it"
+    if "pieces_size() - 1" in said:
+        return f"config.vocabulary.pieces is {pieces}, more than the text yields; lower it, or add text"
+    return f"SentencePiece cannot train {pieces} pieces (config.vocabulary.pieces) on the corpora: {said}"
 
 
 class JointVocabulary:
@@ -101,6 +127,10 @@ class JointVocabulary:
     def is_unit(self, ids: Int[np.ndarray, "N"]) -> Bool[np.ndarray, "N"]:
         ids = np.asarray(ids)
         return (ids >= self.unit_offset) & (ids < self.unit_offset + self.codes)
+
+    def is_text(self, token: int) -> bool:
+        """Whether an id is a text piece: no unit, no marker, no padding."""
+        return self._name(token) is None
 
     def to_units(self, ids: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
         """Codes of unit ids; the caller has checked `is_unit`."""
@@ -168,18 +198,25 @@ class JointVocabulary:
     def load(cls, directory: str | Path) -> JointVocabulary:
         directory = Path(directory)
         try:
-            layout = json.loads((directory / "vocabulary.json").read_text())
-            vocabulary = cls(
-                SentencePieceText((directory / "text.model").read_bytes()), layout["codes"], layout["pad_to"]
-            )
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            layout = json.loads((directory / "vocabulary.json").read_text(encoding="utf-8"))
+            text = SentencePieceText((directory / "text.model").read_bytes())
+        except (OSError, RuntimeError, ValueError) as error:
             raise CslmError(
                 f"no usable vocabulary in {directory} ({error}); make one with `cslm vocabulary`, or point "
                 "--config.data.vocabulary at the directory that holds text.model and vocabulary.json"
             ) from error
+        vocabulary = cls(text, *_sizes(layout, directory / "vocabulary.json"))
         if vocabulary.sha256 != layout["sha256"]:
             raise CslmError(f"{directory}/text.model is not the file that vocabulary.json was written with; restore it")
         return vocabulary
+
+
+def _sizes(layout: Any, path: Path) -> tuple[int, int]:
+    """Codes and padding that a vocabulary.json tells."""
+    match layout:
+        case {"codes": int(codes), "pad_to": int(pad_to), "sha256": str()} if codes > 0 and pad_to > 0:
+            return codes, pad_to
+    raise CslmError(f"{path} lacks `codes`, `pad_to` or `sha256`, or has a wrong one; restore it, or run `cslm vocabulary`")
 
 
 def _write(path: Path, content: bytes) -> None:

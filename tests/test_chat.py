@@ -43,7 +43,8 @@ def test_fixed_ratio_is_13_text_tokens_then_26_units(vocabulary):
     sizes = [len(part.ids) if isinstance(part, chat.TextIds) else len(part.codes) for part in content]
     assert sizes[:4] == [13, 26, 13, 26] and sum(sizes[0::2]) == len(vocabulary.encode_text(text))
     assert sum(sizes[1::2]) == 90
-    parsed = chat.parse(chat.encode([Message("assistant", (Marker.ANSWER, ": ", *content))], vocabulary).tokens[6:], vocabulary)
+    encoded = chat.encode([Message("assistant", (Marker.ANSWER, ": ", *content))], vocabulary)
+    parsed = chat.parse(encoded.tokens[encoded.loss_weights == 1], vocabulary)
     assert parsed.text == text.strip() and parsed.units.tolist() == units.tolist()
 
 
@@ -56,9 +57,7 @@ def test_only_assistant_content_and_its_end_are_trained_in_every_turn(vocabulary
 
 
 def test_the_authors_variant_trains_the_header_and_doubles_bos(vocabulary):
-    encoded = chat.encode(
-        [Message("user", ("where?",)), Message("assistant", ("there.",))], vocabulary, ChatConfig(True, True)
-    )
+    encoded = chat.encode([Message("user", ("where?",)), Message("assistant", ("there.",))], vocabulary, ChatConfig(True, True))
     assert vocabulary.decode(encoded.tokens[encoded.loss_weights == 1]) == turn("assistant", "there.")
     assert encoded.tokens[:2].tolist() == [vocabulary.bos] * 2
 
@@ -91,6 +90,13 @@ def test_parse_gives_back_what_response_wrote(vocabulary, form):
         ("[question]: where?<sosp><1><eosp>", "where?", "", [1], "before [answer]"),
         ("<eosp>[answer]: it<sosp><sosp><4><eosp>", None, "it", [4], "<sosp> inside speech"),
         ("[question]: a?; [question]: b?; [answer]: it", "a? b?", "it", [], "second [question]"),
+        ("[answer]: it<sosp><1><eosp>[answer]: lives", None, "itlives", [1], "second [answer]"),
+        ("[answer]: it[question]: a?; [answer]: lives", "a?", "itlives", [], "second [answer]"),
+        ("[answer]: it[question]: a?; ", "a?", "it", [], "[question] after [answer]"),
+        ("[answer]: it<|start_header_id|>lives", None, "itlives", [], "<|start_header_id|> inside the response"),
+        ("[answer]: it<sosp><1><|begin_of_text|><2><eosp>", None, "it", [1, 2], "<|begin_of_text|> inside"),
+        ("[answer]<sosp><1><eosp>: it", None, ": it", [1], None),
+        (": it", None, ": it", [], None),
     ],
 )
 def test_malformed_output_is_kept_and_named(vocabulary, string, question, text, units, complaint):

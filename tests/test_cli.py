@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from cslm_jax import cli
+from cslm_jax import config as experiments
+from cslm_jax.config import Experiment
+from cslm_jax.data.catalogue import all_weights, tasks
 
 CONFIG = f"--config={Path(__file__).parents[1] / 'configs' / 'miniature_cpt.py'}"
 
@@ -24,6 +27,48 @@ def test_without_arguments_every_command_is_listed(capsys):
     assert code == 0 and all(name in said for name in cli.COMMANDS)
 
 
+def config_of(monkeypatch, *words: str):
+    """The config that a command gets to see."""
+    seen = []
+
+    def record(config: Experiment) -> None:
+        seen.append(config)
+
+    monkeypatch.setattr(cli, "_command", lambda name: record)
+    assert cli.main(["train", *words]) == 0
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "mixture", "languages"),
+    [
+        (("--config.data.mixture=cslm_sft",), "cslm_sft", ("en", "zh")),
+        (("--config.data.mixture", "cslm_sft", "--config.data.languages", "en"), "cslm_sft", ("en",)),
+        (("--config.data.languages=en",), "cslm_cpt", ("en",)),
+        (("--config.data.languages", "en", "fr", "zh", "--config.name=two words"), "cslm_cpt", ("en", "fr", "zh")),
+    ],
+)
+def test_mixture_and_languages_decide_the_weights(monkeypatch, words, mixture, languages):
+    """A file writes its weights for its own mixture; those of tasks that are left stay."""
+    data = config_of(monkeypatch, CONFIG, *words).data
+    assert (data.mixture, data.languages) == (mixture, languages) and set(data.weights) == set(tasks(languages))
+    if mixture == "cslm_sft":
+        assert data.weights == all_weights("cslm_sft", languages)
+    else:
+        assert data.weights["asr_en"] == config_of(monkeypatch, CONFIG).data.weights["asr_en"]
+
+
+def test_weights_of_the_chosen_mixture_and_languages_are_flags(monkeypatch):
+    words = ("--config.data.mixture=cslm_sft", "--config.data.languages", "en", "fr", "--config.data.weights.s2s_fr_en=0.7")
+    assert config_of(monkeypatch, CONFIG, *words).data.weights["s2s_fr_en"] == 0.7
+
+
+def test_the_config_that_a_run_wrote_is_a_config(monkeypatch, tmp_path):
+    before = config_of(monkeypatch, CONFIG, "--config.data.weights.asr_en=0.9")
+    experiments.save(before, tmp_path)
+    assert config_of(monkeypatch, f"--config={tmp_path / 'config.json'}") == before
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_exists_and_has_help(capsys, name):
     takes_config = name not in ("quickstart", "respond")
@@ -38,11 +83,15 @@ def test_every_command_exists_and_has_help(capsys, name):
         (("train",), "needs a config"),
         (("train", "--config=nowhere.py"), "no config file nowhere.py"),
         (("respond", "--config=x.py"), "takes no --config"),
+        (("respond", "--config.data.mixture=cslm_sft"), "takes no --config"),
         (("train", CONFIG, "--config.train.stepz=5"), "--config.train.steps"),
         (("train", CONFIG, "--config.train.steps=many"), "--config.train.steps"),
         (("train", CONFIG, "--config.data.response_form=fill"), "'full'"),
         (("train", CONFIG, "--config.data.weights.mt_en=0.3"), "--config.data.weights.mt_en_zh"),
         (("train", CONFIG, "--config.train.steps=0"), "at least 1"),
+        (("train", CONFIG, "--config.data.mixture=cslm_stf"), "Did you mean 'cslm_sft'"),
+        (("train", CONFIG, "--config.data.languages", "en", "en"), "data.languages is ('en', 'en')"),
+        (("train", "--config"), "needs a config"),
     ],
 )
 def test_mistakes_name_the_field_and_what_was_meant(capsys, words, message):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cslm_jax import config as experiments
+from cslm_jax.data.catalogue import all_weights
 from cslm_jax.errors import CslmError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -35,12 +36,37 @@ def test_every_task_has_its_weight_written_out():
     assert weights["mt_en_zh"] > 0 and weights["s2s_en_zh"] == 0
 
 
+def test_another_language_shares_what_the_file_has_not_decided(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from cslm_jax.config import Experiment\nfrom cslm_jax.data.config import DataConfig\n"
+        "def get_config():\n    return Experiment('mine', 'work', data=DataConfig(weights={'asr_en': 0.9, 'asr_zh': 0.8}))"
+    )
+    weights = experiments.load(path, languages=("en", "fr")).data.weights
+    assert weights == all_weights("cslm_cpt", ("en", "fr"), {"asr_en": 0.9})
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
         ("def get_config():\n    return 3", "must return a cslm_jax.config.Experiment, not int"),
         ("def get_confg():\n    pass", "get_config"),
-        ("from cslm_jax.data.config import DataConfig\ndef get_config():\n    DataConfig(row_length=0)", "data.row_length"),
+        (
+            "from cslm_jax.data.config import DataConfig\ndef get_config():\n    DataConfig(row_length=0)",
+            "line 3: data.row_length",
+        ),
+        (
+            "from cslm_jax.data.config import DataConfig\ndef get_config():\n    DataConfig(chunk_sise=4)",
+            "line 3: DataConfig has no field 'chunk_sise'. Did you mean 'chunk_size'",
+        ),
+        (
+            "import dataclasses\nfrom cslm_jax.miniature.defaults import experiment\n"
+            "def get_config():\n    return dataclasses.replace(experiment('cpt', 5, 1e-3).data.prepare, proceses=1)",
+            "line 4: PrepareConfig has no field 'proceses'. Did you mean 'processes'",
+        ),
+        ("x = 1\ndef get_config(:", "line 2: syntax error"),
+        ("import no_such_module", "line 1: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("def get_config():\n    return steps", "line 2: NameError"),
     ],
 )
 def test_a_broken_config_file_is_named(tmp_path, source, message):
@@ -54,8 +80,16 @@ def test_a_broken_config_file_is_named(tmp_path, source, message):
 def test_an_unknown_field_in_a_saved_config_is_named(tmp_path):
     tree = experiments.to_dict(experiments.load(CONFIGS[0]))
     tree["train"]["stepz"] = 3
-    with pytest.raises(CslmError, match="stepz"):
+    with pytest.raises(CslmError, match="no field 'stepz'. Did you mean 'steps'.*config.train"):
         experiments.from_dict(tree)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3", '{"name": "x", "workdir": "y", "train": 3}', '{"name": "x"}'])
+def test_a_broken_config_json_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    for load in (experiments.load_run, lambda directory: experiments.load(directory / "config.json")):
+        with pytest.raises(CslmError, match="config.json"):
+            load(tmp_path)
 
 
 def test_a_directory_that_is_no_run_is_named(tmp_path):

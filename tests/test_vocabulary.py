@@ -1,5 +1,7 @@
 """The joint vocabulary: ids, exact round trips, and that nobody can inject a unit through text."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,7 @@ def vocabulary() -> JointVocabulary:
         "  two  spaces  ",
         "a\n\nb\nc\td",
         "😀 never seen é",
+        "▁the▁▁ red ▁cat",
         "[question]: what?; [answer]: that<sosp><0><eosp>",
         "<007> <-1> <1.5> <> < 3>",
         "<|start_header_id|>user<|end_header_id|>\n\nx<|eot_id|>",
@@ -71,6 +74,26 @@ def test_a_swapped_text_model_is_noticed(vocabulary, tmp_path):
     (tmp_path / "text.model").write_bytes(SentencePieceText.train(LINES, 330).model)
     with pytest.raises(CslmError, match="text.model"):
         JointVocabulary.load(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"sha256": None}, {"codes": "64"}, {"codes": None}, {"pad_to": 0}])
+def test_a_wrong_field_of_a_saved_vocabulary_is_named(vocabulary, tmp_path, change):
+    vocabulary.save(tmp_path)
+    path = tmp_path / "vocabulary.json"
+    layout = {field: value for field, value in {**json.loads(path.read_text()), **change}.items() if value is not None}
+    for content in (layout, [layout]):
+        path.write_text(json.dumps(content))
+        with pytest.raises(CslmError, match=str(path)):
+            JointVocabulary.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "pieces", "says"),
+    [(LINES, 5000, "pieces is 5000, more than the text yields"), (LINES, 262, "raise it"), ([], 300, "no text")],
+)
+def test_an_impossible_number_of_pieces_is_named(lines, pieces, says):
+    with pytest.raises(CslmError, match=says):
+        SentencePieceText.train(lines, pieces)
 
 
 def test_a_missing_vocabulary_says_how_to_make_one(tmp_path):

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from cslm_jax.chat import CHUNKED_FORMS
 from cslm_jax.data import files, prompts, shards
 from cslm_jax.data.catalogue import READS, TaskSpec
 from cslm_jax.data.config import DataConfig
@@ -32,6 +33,18 @@ from cslm_jax.errors import CslmError
 
 # Part of every recipe: raise it when the same records would give other tokens.
 _FORMAT = 1
+
+
+class NoCache(CslmError):
+    """A task has no cache for a config; the message says in what the nearest one differs.
+
+    Args:
+        of_other_vocabularies: it has caches, and every one of them was made with another vocabulary.
+    """
+
+    def __init__(self, message: str, of_other_vocabularies: bool):
+        super().__init__(message)
+        self.of_other_vocabularies = of_other_vocabularies
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,7 +69,7 @@ def recipe(config: DataConfig, task: TaskSpec, vocabulary_sha256: str) -> dict[s
     }
     if task.family == "s2s":
         content |= {"response_form": config.response_form}
-        if config.response_form in ("interleaved", "without_tq"):
+        if config.response_form in CHUNKED_FORMS:
             content |= {"chunk_size": config.chunk_size}
     return content
 
@@ -76,20 +89,25 @@ def find(config: DataConfig, recipe: Mapping[str, Any]) -> Path:
     records is taken.
 
     Raises:
-        CslmError: there is none; the message says in what the nearest one differs.
+        NoCache: there is none.
+        CslmError: several fit, or a manifest is damaged; the message names it.
     """
     exact = directory(config, recipe)
     if (exact / "manifest.json").is_file():
         return exact
-    others = {path.parent: files.read_json(path)["recipe"] for path in sorted(exact.parent.glob("*/manifest.json"))}
+    # Half-written folders begin with a dot.
+    others = {path.parent: _read_manifest(path)["recipe"] for path in sorted(exact.parent.glob("[!.]*/manifest.json"))}
     if recipe["records"] is None:
         fitting = [path for path, other in others.items() if {**other, "records": None} == recipe]
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
             raise CslmError(f"{len(fitting)} caches in {exact.parent} fit; keep one, or bring data.records along")
-    different = _difference(recipe, others)
-    raise CslmError(f"task {recipe['task']} has no cache in {exact.parent}{different}; run `cslm prepare`")
+    message = f"task {recipe['task']} has no cache in {exact.parent}{_difference(recipe, others)}; run `cslm prepare`"
+    foreign = bool(others) and all(other["vocabulary"] != recipe["vocabulary"] for other in others.values())
+    if foreign:
+        message += " to make one for this vocabulary, or point data.vocabulary at the one that the cache was made with"
+    raise NoCache(message, foreign)
 
 
 def _difference(recipe: Mapping[str, Any], others: Mapping[Path, Mapping[str, Any]]) -> str:
@@ -100,7 +118,7 @@ def _difference(recipe: Mapping[str, Any], others: Mapping[Path, Mapping[str, An
         return ""
     path, other = min(others.items(), key=lambda item: len(differing(item[1])))
     words = [f"{key} {_short(other.get(key))} and not {_short(recipe.get(key))}" for key in differing(other)]
-    return f" for this config ({path} was made with {', '.join(words)})"
+    return f" for this config ({path / 'manifest.json'} was made with {', '.join(words)})"
 
 
 def _short(value: Any) -> str:
@@ -116,7 +134,10 @@ def write(directory: Path, recipe: Mapping[str, Any], examples: Iterable[Example
     lengths: list[int] = []
     with files.replacing(directory) as temporary:
         temporary.mkdir()
-        with files.record_writer(temporary / "examples.arrayrecord") as file, (temporary / "ids.txt").open("w") as ids:
+        with (
+            files.record_writer(temporary / "examples.arrayrecord") as file,
+            (temporary / "ids.txt").open("w", encoding="utf-8", newline="") as ids,
+        ):
             for example in examples:
                 file.write(example.tokens.astype("<i4").tobytes() + example.loss_weights.astype("<f4").tobytes())
                 lengths.append(len(example.tokens))
@@ -125,6 +146,17 @@ def write(directory: Path, recipe: Mapping[str, Any], examples: Iterable[Example
         files.write_lines(temporary / "rejected.jsonl", rejected)
         summary = {"examples": len(lengths), "tokens": int(sum(lengths)), "rejected": len(rejected)}
         files.write_json(temporary / "manifest.json", {**summary, "recipe": dict(recipe)})
+
+
+def _remedy(directory: Path) -> str:
+    return f"delete the folder {directory} and run `cslm prepare` again, which makes this cache anew"
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    manifest = files.read_json(path, _remedy(path.parent))
+    if not isinstance(manifest, dict) or not {"examples", "tokens", "rejected", "recipe"} <= set(manifest):
+        raise files.damaged(path, "fields are missing", _remedy(path.parent))
+    return manifest
 
 
 class Cache:
@@ -136,30 +168,43 @@ class Cache:
 
     def __init__(self, directory: Path):
         self.directory = directory
-        self.manifest = files.read_json(directory / "manifest.json")
+        self.manifest = _read_manifest(directory / "manifest.json")
         self.lengths = self._load_lengths(directory / "lengths.npy")
-        self._file = files.RecordFile(directory / "examples.arrayrecord", len(self.lengths))
+        self._file = files.RecordFile(directory / "examples.arrayrecord", len(self.lengths), _remedy(directory))
 
     def _load_lengths(self, path: Path) -> Int[np.ndarray, "N"]:
         try:
             lengths = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise files.damaged(path, error) from error
-        if len(lengths) != self.manifest["examples"]:
-            raise files.damaged(path, f"{len(lengths)} lengths for {self.manifest['examples']} examples")
+            raise files.damaged(path, error, _remedy(self.directory)) from error
+        examples, tokens = self.manifest["examples"], self.manifest["tokens"]
+        if lengths.shape != (examples,) or lengths.sum(dtype=np.int64) != tokens or (lengths < 1).any():
+            reason = f"it says {lengths.size} examples of {lengths.sum()} tokens, the manifest {examples} of {tokens}"
+            raise files.damaged(path, reason, _remedy(self.directory))
         return lengths
 
     @functools.cached_property
     def ids(self) -> list[str]:
         """Record id of each example."""
-        return (self.directory / "ids.txt").read_text().splitlines()
+        path = self.directory / "ids.txt"
+        try:
+            ids = path.read_text(encoding="utf-8").split("\n")[:-1]
+        except (OSError, ValueError) as error:
+            raise files.damaged(path, error, _remedy(self.directory)) from error
+        if len(ids) != len(self.lengths):
+            raise files.damaged(path, f"{len(ids)} ids for {len(self.lengths)} examples", _remedy(self.directory))
+        return ids
+
+    def rejected(self) -> list[dict[str, str]]:
+        """Records that gave no example (id, file, stage, reason)."""
+        return files.read_lines(self.directory / "rejected.jsonl", _remedy(self.directory))
 
     def read(self, examples: Int[np.ndarray, "N"]) -> tuple[Int[np.ndarray, "T"], Float[np.ndarray, "T"]]:
         """Tokens and loss weights of the examples, one behind the other; `lengths` says where each ends."""
         lengths = self.lengths[examples]
         content = b"".join(self._file.read(examples))
         if len(content) != 8 * lengths.sum():
-            raise files.damaged(self._file.path, "the lengths beside it do not fit")
+            raise files.damaged(self._file.path, "the lengths beside it do not fit", _remedy(self.directory))
         # Each example is n tokens, then n weights: every other stretch is tokens.
         is_token = np.repeat(np.tile([True, False], len(lengths)), np.repeat(lengths, 2))
         words = np.frombuffer(content, "<i4")

@@ -49,7 +49,7 @@ class DataConfig:
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Weights of tasks in place of the mixture's own; 0 removes a task."""
     weights_per: WeightsPer = "tokens"
-    """What a weight counts: tokens (0.3 is 30% of the tokens) or examples, as in seqio."""
+    """What weights, relative to each other, are shares of: tokens, or examples as in seqio. They need not add up to 1."""
     split: Split = "train"
     """Which side of the held-out split is read."""
     row_length: int = 1024

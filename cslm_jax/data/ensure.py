@@ -7,8 +7,9 @@ TensorFlow and back example by example costs twice the encoding itself, and trai
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -16,7 +17,7 @@ from cslm_jax.data import caches, shards
 from cslm_jax.data.catalogue import READS, TaskSpec, mixture_weights, tasks
 from cslm_jax.data.config import DataConfig
 from cslm_jax.data.examples import read_examples
-from cslm_jax.errors import BadRecord, CslmError
+from cslm_jax.errors import BadRecord
 from cslm_jax.vocabulary import JointVocabulary
 
 logger = logging.getLogger(__name__)
@@ -27,18 +28,17 @@ def ensure_caches(config: DataConfig) -> None:
     speech-to-speech tasks. Where nothing is missing it does nothing. Call it in one process of a run only.
 
     Raises:
-        CslmError: there are no records to make them from, or a shard is damaged.
+        CslmError: there are no records to make them from, a shard is damaged, or a task has caches, but of other
+            vocabularies only: that is a mistake more often than a wish, and `cslm prepare` serves the wish.
     """
     if not config.synthetic:
-        make_missing_caches(config, list(mixture_weights(config.mixture, config.languages, config.weights)))
+        names = mixture_weights(config.mixture, config.languages, config.weights)
+        _make_missing(config, names, instead_of_other_vocabularies=False)
 
 
-def make_missing_caches(config: DataConfig, names: Sequence[str] | None = None) -> None:
+def make_missing_caches(config: DataConfig, names: Iterable[str] | None = None) -> None:
     """Makes those caches of `names` (by default, of all tasks with records) that are not there."""
-    vocabulary = JointVocabulary.load(config.vocabulary)
-    known = tasks(config.languages)
-    for name in with_records(config) if names is None else names:
-        _make_if_missing(config, known[name], vocabulary)
+    _make_missing(config, with_records(config) if names is None else names, instead_of_other_vocabularies=True)
 
 
 def with_records(config: DataConfig) -> list[str]:
@@ -47,15 +47,20 @@ def with_records(config: DataConfig) -> list[str]:
     return [name for name, spec in tasks(config.languages).items() if shards.count(records, READS[spec.family])]
 
 
-def _make_if_missing(config: DataConfig, task: TaskSpec, vocabulary: JointVocabulary) -> None:
-    recipe = caches.recipe(config, task, vocabulary.sha256)
-    try:
-        caches.find(config, recipe)
-        return
-    except CslmError:
-        # Without records nothing can be made, and what `find` says is the better explanation.
-        if recipe["records"] is None:
-            raise
+def _make_missing(config: DataConfig, names: Iterable[str], instead_of_other_vocabularies: bool) -> None:
+    vocabulary, known = JointVocabulary.load(config.vocabulary), tasks(config.languages)
+    for name in names:
+        recipe = caches.recipe(config, known[name], vocabulary.sha256)
+        try:
+            caches.find(config, recipe)
+        except caches.NoCache as missing:
+            # Without records nothing can be made, and what was said about the cache is the better explanation.
+            if recipe["records"] is None or (missing.of_other_vocabularies and not instead_of_other_vocabularies):
+                raise
+            _make(config, known[name], vocabulary, recipe)
+
+
+def _make(config: DataConfig, task: TaskSpec, vocabulary: JointVocabulary, recipe: Mapping[str, Any]) -> None:
     rejected: list[dict] = []
 
     def set_aside(id: str, error: BadRecord) -> None:
@@ -63,6 +68,7 @@ def _make_if_missing(config: DataConfig, task: TaskSpec, vocabulary: JointVocabu
 
     examples = read_examples(task, config.split, config, vocabulary, set_aside)
     shown = tqdm(examples, desc=f"tokens of {task.name}", unit=" examples", unit_scale=True)
-    caches.write(caches.directory(config, recipe), recipe, shown, rejected)
+    directory = caches.directory(config, recipe)
+    caches.write(directory, recipe, shown, rejected)
     if rejected:
-        logger.warning("%s: %d records are set aside, see rejected.jsonl", task.name, len(rejected))
+        logger.warning("%s: %d records are set aside, see %s", task.name, len(rejected), directory / "rejected.jsonl")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-import msgpack
 import numpy as np
 
 from cslm_jax import chat
@@ -41,7 +40,7 @@ def read_examples(
                 if record.split == split:
                     yield from examples(record, task, config, vocabulary)
             except BadRecord as error:
-                set_aside(str(msgpack.unpackb(content).get("id", "without id")), error)
+                set_aside(records.id_of(content), error)
 
 
 def takes(task: TaskSpec, record: Record) -> bool:
@@ -125,8 +124,14 @@ def _text(record: Dialogue, task: TaskSpec, config: DataConfig, vocabulary: Join
 def _s2s(record: SpokenDialogue, task: TaskSpec, config: DataConfig, vocabulary: JointVocabulary) -> list[Message]:
     question, answer = record.question[task.source], record.answer[task.target]
     instruction = prompts.choose("s2s", task.source, record.id, task.target)
-    content = chat.response(question.text, pieces(answer, config.chunk_size), config.response_form, vocabulary)
+    content = chat.response(question.text, _told(answer, config), config.response_form, vocabulary)
     return [ask_s2s(Units(question.speech.units), instruction), Message("assistant", content)]
+
+
+def _told(answer: SpokenText, config: DataConfig) -> list[tuple[str, np.ndarray]]:
+    if config.response_form in chat.CHUNKED_FORMS:
+        return pieces(answer, config.chunk_size)
+    return [(answer.text, answer.speech.units)]
 
 
 def pieces(answer: SpokenText, chunk_size: int) -> list[tuple[str, np.ndarray]]:

@@ -39,25 +39,30 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: Any) -> None:
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="")
 
 
 def write_lines(path: Path, rows: Iterable[Any]) -> None:
     """One JSON value a line."""
-    with replacing(path) as temporary, temporary.open("w") as file:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def read_json(path: Path) -> Any:
-    """Raises CslmError naming the file."""
+def read_json(path: Path, remedy: str) -> Any:
+    """Raises CslmError naming the file and the remedy."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise damaged(path, error) from error
+        raise damaged(path, error, remedy) from error
 
 
-def read_lines(path: Path) -> list[Any]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+def read_lines(path: Path, remedy: str) -> list[Any]:
+    """The inverse of `write_lines`; raises CslmError naming the file and the remedy."""
+    try:
+        # Not splitlines(): JSON leaves U+2028 and U+0085 in a string as they are.
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except (OSError, ValueError) as error:
+        raise damaged(path, error, remedy) from error
 
 
 def sha256_of(path: Path) -> str:
@@ -81,22 +86,23 @@ class RecordFile:
 
     Args:
         count: records that its index says it holds.
+        remedy: what to do if it is damaged, see `damaged`.
 
     Raises:
         CslmError: the file is missing, truncated or corrupted; the message names it.
     """
 
-    def __init__(self, path: Path, count: int):
-        self.path, self.count = path, count
+    def __init__(self, path: Path, count: int, remedy: str):
+        self.path, self.count, self._remedy = path, count, remedy
         try:
             if not path.is_file():
                 raise FileNotFoundError("no such file")
             self._reader = array_record_module.ArrayRecordReader(str(path), "readahead_buffer_size:0")
             found = self._reader.num_records()
         except (OSError, RuntimeError, ValueError) as error:
-            raise damaged(path, error) from error
+            raise damaged(path, error, remedy) from error
         if found != count:
-            raise damaged(path, f"it holds {found} records and its index says {count}")
+            raise damaged(path, f"it holds {found} records and its index says {count}", remedy)
 
     def read(self, indices: Sequence[int]) -> list[bytes]:
         if not len(indices):
@@ -104,12 +110,18 @@ class RecordFile:
         try:
             return self._reader.read(list(map(int, indices)))
         except (OSError, RuntimeError, ValueError, IndexError) as error:
-            raise damaged(self.path, error) from error
+            raise damaged(self.path, error, self._remedy) from error
 
     def __iter__(self) -> Iterator[bytes]:
         for start in range(0, self.count, 1024):
             yield from self.read(range(start, min(self.count, start + 1024)))
 
 
-def damaged(path: Path, reason: object) -> CslmError:
-    return CslmError(f"{path} is truncated or corrupted ({reason}); delete the folder {path.parent} and run `cslm prepare` again")
+def damaged(path: Path, reason: object, remedy: str) -> CslmError:
+    """The error that names a file which cannot be used.
+
+    Args:
+        remedy: an imperative for the user; whoever owns the file knows what may be deleted and how it is made again.
+    """
+    state = f"is truncated or corrupted ({reason})" if path.exists() else "is missing"
+    return CslmError(f"{path} {state}; {remedy}")

@@ -60,10 +60,7 @@ class PackedTask:
         self.name, self.cache = name, cache
         self.plan = PackingPlan(cache.lengths, row_length, stable_hash(seed, name))
         if not self.plan.rows:
-            raise CslmError(
-                f"task {name} has no example of at most {row_length} tokens ({cache.directory}); "
-                f"raise data.row_length, prepare data for it, or set data.weights.{name} to 0"
-            )
+            raise _no_rows(name, cache, row_length)
         if self.plan.left_out:
             logger.warning("%s: %d of %d examples are longer than a row of %d tokens and are left out",
                            name, self.plan.left_out, len(cache.lengths), row_length)  # fmt: skip
@@ -205,6 +202,19 @@ def _packed(config: DataConfig, vocabulary: JointVocabulary) -> dict[str, RowSou
         found = caches.find(config, caches.recipe(config, known[name], vocabulary.sha256))
         sources[name] = PackedTask(name, caches.Cache(found), config.row_length, config.seed)
     return sources
+
+
+def _no_rows(name: str, cache: caches.Cache, row_length: int) -> CslmError:
+    instead = f"prepare data for it, or set data.weights.{name} to 0"
+    if len(cache.lengths):
+        return CslmError(
+            f"task {name} has no example of at most {row_length} tokens ({cache.directory}); raise data.row_length, {instead}"
+        )
+    if count := cache.manifest["rejected"]:
+        why = f"all {count} records were set aside, see {cache.directory / 'rejected.jsonl'}"
+    else:
+        why = f"no record is meant for it ({cache.directory} is empty)"
+    return CslmError(f"task {name} has no example: {why}; {instead}")
 
 
 def _synthetic(config: DataConfig, vocabulary: JointVocabulary) -> dict[str, RowSource]:

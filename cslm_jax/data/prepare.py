@@ -20,12 +20,14 @@ from tqdm import tqdm
 from cslm_jax.config import Experiment
 from cslm_jax.data import corpora, ensure, files, shards
 from cslm_jax.data.config import DataConfig
-from cslm_jax.data.corpora import CorpusConfig, Item, Rejected
+from cslm_jax.data.corpora import CorpusConfig, Rejected
+from cslm_jax.data.parts import Part, parts
 from cslm_jax.data.recording import Load, LoadingProcesses, load_here, make_records
 from cslm_jax.data.records import Record, write_records
 from cslm_jax.data.summary import write_summary
 from cslm_jax.errors import CslmError
 from cslm_jax.speech.tokenizer import SpeechTokenizer
+from cslm_jax.vocabulary import JointVocabulary
 
 
 def prepare(config: Experiment, worker: str = "0/1", summary: bool = False) -> None:
@@ -35,9 +37,13 @@ def prepare(config: Experiment, worker: str = "0/1", summary: bool = False) -> N
         worker: i/N: do only the shards of worker i (from 0) of N; with more than one worker, run once without it
             at the end, for the caches and the summary.
         summary: only look at what is there.
+
+    Raises:
+        CslmError: there is no vocabulary, or it has fewer units than the speech tokenizer: told before the long work.
     """
     index, workers = _parse_worker(worker)
     if not summary:
+        _check_units(config.data)
         make_records_of(config.corpora, config.data, index, workers)
         if workers > 1:
             return
@@ -52,8 +58,26 @@ def _parse_worker(worker: str) -> tuple[int, int]:
     return int(index), int(workers)
 
 
+def _check_units(config: DataConfig) -> None:
+    """Corpora of text alone need no tokenizer."""
+    vocabulary = JointVocabulary.load(config.vocabulary)
+    if _fingerprint(Path(config.tokenizer)) is None:
+        return
+    codes = SpeechTokenizer.load(config.tokenizer).config.codes
+    if codes > vocabulary.codes:
+        raise CslmError(
+            f"the speech tokenizer in {config.tokenizer} has {codes} codes and the vocabulary in {config.vocabulary} "
+            f"{vocabulary.codes}; set config.tokenizer.model.codes to {codes} and run `cslm vocabulary` again"
+        )
+
+
 def make_records_of(chosen: Sequence[CorpusConfig], config: DataConfig, worker: int = 0, workers: int = 1) -> None:
-    """Makes the shards of every corpus that are not there yet."""
+    """Makes the shards of every corpus that are not there yet, or were made from other items.
+
+    Raises:
+        CslmError: a corpus is read otherwise, or by another speech tokenizer, than when its shards were made, or it has
+            fewer items now.
+    """
     names = [corpus.name for corpus in chosen]
     if len(set(names)) < len(names):
         raise CslmError(f"config.corpora: two corpora have the same name ({', '.join(names)})")
@@ -70,25 +94,32 @@ def _make_corpus(corpus: CorpusConfig, config: DataConfig, load: Load, worker: i
     directory = Path(config.records) / corpus.name
     fingerprint = _fingerprint(Path(config.tokenizer))
     _check_unchanged(directory, corpus, config.prepare.shard_items, fingerprint)
-    todo, numbered = itertools.tee(_todo(corpus, config.prepare.shard_items, directory, worker, workers))
+    todo, ahead = itertools.tee(_todo(corpus, config, directory, worker, workers))
     tokenizer = functools.cache(functools.partial(SpeechTokenizer.load, config.tokenizer))
-    items = (item for _, item in todo)
+    items = (item for part in ahead for item in part.items)
     made = make_records(items, corpus, config.languages, tokenizer, load, config.prepare.together)
     with _Progress(corpus.name) as progress:
-        for number, members in itertools.groupby(zip(numbered, made, strict=True), key=lambda pair: pair[0][0]):
-            results = [progress.count(result) for _, result in members]
+        for part in todo:
+            results = [progress.count(result) for result in itertools.islice(made, len(part.items))]
             rejected = [dataclasses.asdict(result) for result in results if isinstance(result, Rejected)]
             kept = [result for result in results if not isinstance(result, Rejected)]
-            write_records(directory, kept, rejected, number, {"tokenizer": fingerprint})
+            notes = {"tokenizer": fingerprint, "items": part.described}
+            write_records(directory, kept, rejected, part.number, notes)
 
 
-def _todo(corpus: CorpusConfig, shard_items: int, directory: Path, worker: int, workers: int) -> Iterator[tuple[int, Item]]:
-    """(shard, item) of what this worker has to do: every N-th shard, without those that are finished."""
-    done = {shard.number for shard in shards.of_corpus(directory)}
-    for i, item in enumerate(corpora.read(corpus)):
-        number = i // shard_items
-        if number % workers == worker and number not in done:
-            yield number, item
+def _todo(corpus: CorpusConfig, config: DataConfig, directory: Path, worker: int, workers: int) -> Iterator[Part]:
+    """What this worker has to do: every N-th part, without those whose shards are made from the same items."""
+    done = {shard.number: shard.content.get("items") for shard in shards.of_corpus(directory)}
+    found = 0
+    for part in parts(corpora.read(corpus), config.prepare.shard_items, config.languages):
+        found += 1
+        if part.number % workers == worker and done.get(part.number) != part.described:
+            yield part
+    if done and max(done) >= found:
+        raise CslmError(
+            f"corpora.{corpus.name} has items for {found} shards now, and {directory} holds shard {max(done):05d}; "
+            f"bring the rest back, or delete the shards from {found:05d} on"
+        )
 
 
 def _fingerprint(tokenizer: Path) -> str | None:
@@ -105,7 +136,7 @@ def _check_unchanged(directory: Path, corpus: CorpusConfig, shard_items: int, to
     path = directory / "recipe.json"
     if not path.is_file():
         files.write_json(path, recipe)
-    before = files.read_json(path)
+    before = files.read_json(path, "delete this file and run the same command again")
     for field in {**recipe, **before}:
         if recipe.get(field) != before.get(field):
             raise CslmError(

@@ -18,6 +18,17 @@ import numpy as np
 from cslm_jax.data import files, shards
 from cslm_jax.data.catalogue import RecordKind
 from cslm_jax.data.config import Split
+from cslm_jax.data.record_fields import (
+    check_speech,
+    check_text,
+    check_words,
+    read_as,
+    read_fields,
+    read_member,
+    read_speech,
+    read_tuple,
+    read_word,
+)
 from cslm_jax.errors import BadRecord
 from cslm_jax.speech.align import Word
 from cslm_jax.speech.units import Speech
@@ -35,10 +46,9 @@ class SpokenText:
     """When each word is spoken; only answers are aligned, for only answers are cut into chunks."""
 
     def __post_init__(self):
-        _check_text("text", self.text)
-        _check_speech("speech", self.speech)
-        if self.words and not 0 <= self.words[0].start_char < self.words[-1].end_char <= len(self.text):
-            raise BadRecord("record", f"field `words` spans characters outside the text {self.text[:40]!r}")
+        check_text("text", self.text)
+        check_speech("speech", self.speech)
+        check_words("words", self.words, self.text)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,10 +65,13 @@ class Record(abc.ABC):
     """Families of tasks that may read it (asr, tts, mt, text, s2s_mono, s2s_cross); empty for all that can."""
 
     def __post_init__(self):
-        if not isinstance(self.id, str) or not self.id or "\n" in self.id:
+        # Any line break, not only \n: ids are written one a line, and others read them too.
+        if not isinstance(self.id, str) or self.id.splitlines() != [self.id]:
             raise BadRecord("record", f"field `id` is {self.id!r}; it must be one line of text")
         if self.split not in get_args(Split):
             raise BadRecord("record", f"field `split` is {self.split!r}; it must be train or validation")
+        if not isinstance(self.use, tuple) or not all(isinstance(use, str) for use in self.use):
+            raise BadRecord("record", f"field `use` is {self.use!r}; it must be names of families of tasks")
         self.check()
 
     @abc.abstractmethod
@@ -90,9 +103,11 @@ class Utterance(Record):
     speaker: str = ""
 
     def check(self) -> None:
-        _check_text("language", self.language)
-        _check_text("text", self.text)
-        _check_speech("speech", self.speech)
+        check_text("language", self.language)
+        check_text("text", self.text)
+        check_speech("speech", self.speech)
+        if not isinstance(self.speaker, str):
+            raise BadRecord("record", f"field `speaker` is {self.speaker!r}; it must be text, or empty")
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -116,7 +131,7 @@ class Translation(Record):
         if not isinstance(self.texts, Mapping) or len(self.texts) < 2:
             raise BadRecord("record", "field `texts` needs the text in at least two languages")
         for language, text in self.texts.items():
-            _check_text(f"texts[{language}]", text)
+            check_text(f"texts[{language}]", text)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -136,13 +151,16 @@ class Dialogue(Record):
     """(role, text) in order; the last turn is the assistant's."""
 
     def check(self) -> None:
-        _check_text("language", self.language)
+        check_text("language", self.language)
+        for i, turn in enumerate(self.turns):
+            if not isinstance(turn, tuple) or len(turn) != 2:
+                raise BadRecord("record", f"field `turns[{i}]` is {turn!r}; it must be a role and a text")
         if not self.turns or self.turns[-1][0] != "assistant":
             raise BadRecord("record", "field `turns` must end with a turn of the assistant")
         for i, (role, text) in enumerate(self.turns):
             if role not in get_args(Role):
                 raise BadRecord("record", f"field `turns[{i}]` has the role {role!r}; there are {get_args(Role)}")
-            _check_text(f"turns[{i}]", text)
+            check_text(f"turns[{i}]", text)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -164,6 +182,8 @@ class SpokenDialogue(Record):
         for name in ("question", "answer"):
             if not getattr(self, name):
                 raise BadRecord("record", f"field `{name}` is empty; it needs at least one language")
+            for language in getattr(self, name):
+                check_text(f"{name}.language", language)
         for language, spoken in self.answer.items():
             if not spoken.words:
                 raise BadRecord("record", f"field `answer[{language}].words` is empty; answers must be aligned")
@@ -177,19 +197,6 @@ class SpokenDialogue(Record):
 
     def texts_said(self) -> Iterator[str]:
         yield from (spoken.text for spoken in [*self.question.values(), *self.answer.values()])
-
-
-def _check_text(field: str, text: Any) -> None:
-    if not isinstance(text, str) or not text.strip():
-        raise BadRecord("record", f"field `{field}` is {'empty' if not text else repr(text)}; it must be text")
-
-
-def _check_speech(field: str, speech: Any) -> None:
-    if not isinstance(speech, Speech):
-        raise BadRecord("record", f"field `{field}` is missing")
-    units, runs = np.asarray(speech.units), np.asarray(speech.run_lengths)
-    if not len(units) or len(units) != len(runs) or runs.min() < 1:
-        raise BadRecord("record", f"field `{field}` needs at least one unit, and a run length of 1 or more for each")
 
 
 # Bytes ---------------------------------------------------------------------------------------------
@@ -215,39 +222,41 @@ def _plain(value: Any) -> Any:
 
 def from_bytes(kind: RecordKind, content: bytes) -> Record:
     """The inverse of `to_bytes`; BadRecord names a field that is missing, unknown or wrong."""
-    fields = msgpack.unpackb(content)
+    fields = read_fields(content)
     record = KINDS[kind]
     known = {field.name: field for field in dataclasses.fields(record)}
     if unknown := set(fields) - set(known):
-        raise BadRecord("record", f"{kind} has no field {', '.join(sorted(unknown))}")
+        raise BadRecord("record", f"{kind} has no field {', '.join(sorted(map(str, unknown)))}")
     for name, field in known.items():
         if name not in fields and field.default is dataclasses.MISSING:
             raise BadRecord("record", f"field `{name}` is missing (record {fields.get('id', 'without id')})")
-    return record(**{name: _READ.get(name, _same)(value) for name, value in fields.items()})
+    return record(**{name: _READ[name](value, name) if name in _READ else value for name, value in fields.items()})
 
 
-def _same(value: Any) -> Any:
-    return value
+def id_of(content: bytes) -> str:
+    """Id of a record that may be damaged, for messages."""
+    try:
+        return str(read_fields(content)["id"])
+    except (BadRecord, KeyError):
+        return "without id"
 
 
-def _speech(value: Mapping[str, Any]) -> Speech:
-    units, runs = (np.frombuffer(value[name], "<i4") for name in ("units", "run_lengths"))
-    return Speech(units, runs, value["unit_rate"])
+def _spoken_texts(value: Any, path: str) -> dict[str, SpokenText]:
+    return {language: _spoken_text(spoken, f"{path}[{language}]") for language, spoken in read_as(dict, value, path).items()}
 
 
-def _spoken_texts(value: Mapping[str, Mapping[str, Any]]) -> dict[str, SpokenText]:
-    return {
-        language: SpokenText(spoken["text"], _speech(spoken["speech"]), tuple(Word(*word) for word in spoken["words"]))
-        for language, spoken in value.items()
-    }
+def _spoken_text(value: Any, path: str) -> SpokenText:
+    text, speech, words = (read_member(value, name, path) for name in ("text", "speech", "words"))
+    timed = tuple(read_word(word, f"{path}.words") for word in read_tuple(words, f"{path}.words"))
+    return SpokenText(text, read_speech(speech, f"{path}.speech"), timed)
 
 
-_READ: Mapping[str, Callable[[Any], Any]] = {
-    "speech": _speech,
+_READ: Mapping[str, Callable[[Any, str], Any]] = {
+    "speech": read_speech,
     "question": _spoken_texts,
     "answer": _spoken_texts,
-    "use": tuple,
-    "turns": lambda turns: tuple(map(tuple, turns)),
+    "use": read_tuple,
+    "turns": lambda value, path: tuple(tuple(turn) if isinstance(turn, list) else turn for turn in read_tuple(value, path)),
 }
 
 KINDS: Mapping[RecordKind, type[Record]] = {record.kind: record for record in (Utterance, Translation, Dialogue, SpokenDialogue)}
@@ -270,6 +279,7 @@ def write_records(
         notes: said in the .json too, such as the tokenizer that made the units.
     """
     shard = shards.Shard(Path(corpus) / f"{number:05d}.json", {})
+    shard.remove()
     by_kind: dict[RecordKind, list[Record]] = {}
     for record in records:
         by_kind.setdefault(record.kind, []).append(record)
@@ -303,4 +313,4 @@ def read_records(directory: Path | str, kind: RecordKind, split: Split | None = 
 def read_bytes(directory: Path | str, kind: RecordKind) -> Iterator[bytes]:
     for shard in shards.finished(Path(directory)):
         if kind in shard.content["records"]:
-            yield from files.RecordFile(shard.file(kind), shard.content["records"][kind]["count"])
+            yield from files.RecordFile(shard.file(kind), shard.content["records"][kind]["count"], shard.remedy)

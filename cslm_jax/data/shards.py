@@ -19,6 +19,8 @@ from typing import Any
 from cslm_jax.data import files
 from cslm_jax.data.catalogue import RecordKind
 
+_FIELDS = {"records", "rejected", "seconds", "units", "characters"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
@@ -27,7 +29,7 @@ class Shard:
     path: Path
     """Its .json file."""
     content: dict[str, Any]
-    """records: {kind: {count, sha256}}; rejected, seconds, units and characters; tokenizer."""
+    """records: {kind: {count, sha256}}; rejected, seconds, units and characters; tokenizer and items."""
 
     @property
     def number(self) -> int:
@@ -37,17 +39,39 @@ class Shard:
     def rejected(self) -> Path:
         return self.path.with_suffix(".rejected.jsonl")
 
+    @property
+    def remedy(self) -> str:
+        """What to do if one of its files is damaged."""
+        return _remedy(self.path)
+
     def file(self, kind: RecordKind) -> Path:
         return self.path.with_suffix(f".{kind}.arrayrecord")
+
+    def remove(self) -> None:
+        """Deletes its files; the .json first, so that half a shard is never taken for a whole one."""
+        self.path.unlink(missing_ok=True)
+        for path in self.path.parent.glob(f"{self.path.stem}.*"):
+            path.unlink()
 
     def count(self, kind: RecordKind) -> int:
         return self.content["records"].get(kind, {"count": 0})["count"]
 
 
+def _remedy(path: Path) -> str:
+    return f"delete the files {path.with_suffix('.*')} and run `cslm prepare` again, which makes this shard anew"
+
+
 def of_corpus(directory: Path) -> Iterator[Shard]:
-    """The finished shards of one corpus, in order."""
+    """The finished shards of one corpus, in order.
+
+    Raises:
+        CslmError: the .json of a shard is damaged; the message names it.
+    """
     for path in sorted(directory.glob("[0-9]*.json")):
-        yield Shard(path, files.read_json(path))
+        content = files.read_json(path, _remedy(path))
+        if not isinstance(content, dict) or not _FIELDS <= set(content):
+            raise files.damaged(path, "fields are missing", _remedy(path))
+        yield Shard(path, content)
 
 
 def finished(records: Path) -> Iterator[Shard]:

@@ -86,7 +86,7 @@ def _in_the_answer_voice(corpus: CorpusConfig, item: Item) -> Iterable[Recording
 
 
 def _load(recordings: Sequence[Recording], processes: int) -> tuple[list[Recording], list[Float[np.ndarray, "S"]]]:
-    """The recordings with usable sound, and their 16 kHz waveforms."""
+    """The recordings with usable sound, and their 16 kHz waveforms; CslmError if there is none."""
     load = LoadingProcesses(max(1, processes))
     try:
         sounds = list(tqdm(load(recordings), "sound", len(recordings), unit=" recordings"))
@@ -96,4 +96,6 @@ def _load(recordings: Sequence[Recording], processes: int) -> tuple[list[Recordi
         if isinstance(sound, BadRecord):
             logger.warning("%s is left out: %s", recording.id, sound)
     pairs = [(r, s) for r, s in zip(recordings, sounds, strict=True) if not isinstance(s, BadRecord)]
+    if not pairs:
+        raise CslmError(f"none of the {len(recordings)} recordings of config.corpora has usable sound; the first: {sounds[0]}")
     return [recording for recording, _ in pairs], [sound for _, sound in pairs]

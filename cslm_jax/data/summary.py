@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,25 @@ from cslm_jax.vocabulary import JointVocabulary
 
 def write_summary(config: DataConfig, workdir: Path) -> None:
     """Writes WORKDIR/summary.json and WORKDIR/rejected.jsonl (id, file, stage, reason), and prints the tables."""
-    found = _task_caches(config)
-    content = {"corpora": dict(_corpora(Path(config.records))), "tasks": dict(_tasks(found, config.row_length))}
-    files.write_json(workdir / "summary.json", content)
+    names = ensure.with_records(config)
+    found = dict(_caches(config, names))
+    tables = {"corpora": dict(_corpora(Path(config.records))), "tasks": dict(_tasks(found, config.row_length))}
+    missing = [name for name in names if name not in found]
+    files.write_json(workdir / "summary.json", {**tables, "not_made_yet": missing})
     files.write_lines(workdir / "rejected.jsonl", _rejected(Path(config.records), found, config.row_length))
-    for title in content:
-        _print(title, content[title])
+    for title, table in tables.items():
+        _print(title, table)
+    if missing:
+        print(f"token caches that are not made yet: {', '.join(missing)}")
     print(f"{workdir / 'rejected.jsonl'} says what was set aside, and why")
 
 
-def _task_caches(config: DataConfig) -> dict[str, caches.Cache]:
-    vocabulary = JointVocabulary.load(config.vocabulary)
-    known = tasks(config.languages)
-    return {
-        name: caches.Cache(caches.find(config, caches.recipe(config, known[name], vocabulary.sha256)))
-        for name in ensure.with_records(config)
-    }
+def _caches(config: DataConfig, names: Iterable[str]) -> Iterator[tuple[str, caches.Cache]]:
+    """Those of the tasks' caches that are there."""
+    vocabulary, known = JointVocabulary.load(config.vocabulary), tasks(config.languages)
+    for name in names:
+        with contextlib.suppress(caches.NoCache):
+            yield name, caches.Cache(caches.find(config, caches.recipe(config, known[name], vocabulary.sha256)))
 
 
 def _corpora(records: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -67,9 +71,9 @@ def _tasks(found: Mapping[str, caches.Cache], row_length: int) -> Iterator[tuple
 
 def _rejected(records: Path, found: Mapping[str, caches.Cache], row_length: int) -> Iterator[dict[str, str]]:
     for shard in shards.finished(records):
-        yield from files.read_lines(shard.rejected)
+        yield from files.read_lines(shard.rejected, shard.remedy)
     for name, cache in found.items():
-        yield from files.read_lines(cache.directory / "rejected.jsonl")
+        yield from cache.rejected()
         for id, length in zip(cache.ids, cache.lengths, strict=True):
             if length > row_length:
                 reason = f"{length} tokens are longer than a row of {row_length}"

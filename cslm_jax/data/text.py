@@ -30,10 +30,11 @@ def training_texts(chosen: Sequence[CorpusConfig]) -> Iterator[str]:
     for corpus in chosen:
         for item in corpora.read(corpus):
             if not isinstance(item, Rejected) and item.split == "train":
-                yield from _texts(item)
+                yield from texts(item)
 
 
-def _texts(item: Item) -> Iterator[str]:
+def texts(item: Item) -> Iterator[str]:
+    """What an item says, in order; nothing where it was rejected."""
     match item:
         case Recording():
             yield item.text

@@ -22,6 +22,8 @@ from cslm_jax.vocabulary import JointVocabulary
 
 logger = logging.getLogger(__name__)
 
+_REMEDY = "delete this file and run the same command again"
+
 
 def evaluate(config: Experiment) -> None:
     """Measures the newest model of config.workdir on held-out records, and writes the report.
@@ -85,7 +87,7 @@ def _report(config: Experiment, measured: Mapping[str, Mapping[str, Any]]) -> No
         codes=JointVocabulary.load(config.data.vocabulary).codes,
         bars=config.evaluate.bars,
         metrics=_metrics(config),
-        stages=read_json(stages) if stages.is_file() else {},
+        stages=read_json(stages, _REMEDY) if stages.is_file() else {},
     )
     for row in rows:
         mark = {True: "reached", False: "MISSED", None: ""}[row.reached]

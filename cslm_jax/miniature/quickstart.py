@@ -6,8 +6,7 @@ not repeated; one that was interrupted resumes by itself, because its command do
 
 from __future__ import annotations
 
-import json
-import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,26 +14,37 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
+from cslm_jax.data import files
 from cslm_jax.errors import CslmError
 from cslm_jax.miniature.defaults import PARTS, PREPARED
 
 RUNS = ("text", "cpt", "sft")
 """Training runs, each beginning from the one before."""
 
+
+class Stage(NamedTuple):
+    command: str
+    run: str
+    """Whose config it takes."""
+    products: tuple[str, ...]
+    """What it leaves in the workdir; without them it is not done, whatever the journal says."""
+
+
 STAGES = {
-    "vocabulary": ("vocabulary", "text"),
-    "tokenizer": ("tokenizer", "text"),
-    "decoder": ("decoder", "text"),
-    "prepare": ("prepare", "text"),
-    "text": ("train", "text"),
-    "cpt": ("train", "cpt"),
-    "sft": ("train", "sft"),
-    "evaluate": ("evaluate", "sft"),
+    "vocabulary": Stage("vocabulary", "text", ("vocabulary/vocabulary.json",)),
+    "tokenizer": Stage("tokenizer", "text", ("tokenizer/tokenizer.json",)),
+    "decoder": Stage("decoder", "text", ("decoder/decoder.json",)),
+    "prepare": Stage("prepare", "text", ("records", "cache")),
+    "text": Stage("train", "text", ("text/checkpoints",)),
+    "cpt": Stage("train", "cpt", ("cpt/checkpoints",)),
+    "sft": Stage("train", "sft", ("sft/checkpoints",)),
+    "evaluate": Stage("evaluate", "sft", ("report/measures",)),
 }
-"""Stage -> (command, run whose config it takes)."""
+"""In their order."""
 
 
 def quickstart(workdir: str = "runs/quickstart", configs: str = "configs", started: float | None = None) -> None:
@@ -47,14 +57,15 @@ def quickstart(workdir: str = "runs/quickstart", configs: str = "configs", start
     """
     journal = Path(workdir) / "stages.json"
     journal.parent.mkdir(parents=True, exist_ok=True)
-    stages = json.loads(journal.read_text()) if journal.exists() else {}
+    stages = files.read_json(journal, "delete this file and run the same command again") if journal.exists() else {}
     if started is not None and "install" not in stages:
         stages["install"] = {"seconds": time.time() - started, "peak_memory_gib": 0.0, "finished": True}
-    for number, (name, (command, run)) in enumerate(STAGES.items(), 1):
-        if stages.get(name, {}).get("finished"):
+    for number, (name, stage) in enumerate(STAGES.items(), 1):
+        there = all(Path(workdir, product).exists() for product in stage.products)
+        if there and stages.get(name, {}).get("finished"):
             print(f"[{number}/{len(STAGES)}] {name}: done before", flush=True)
             continue
-        words = [command, *_flags(run, workdir, configs)]
+        words = [stage.command, *_flags(stage.run, workdir, configs)]
         print(f"[{number}/{len(STAGES)}] cslm {' '.join(words)}", flush=True)
         with _measured(stages, name, journal):
             _run(words, name)
@@ -78,7 +89,14 @@ def _flags(run: str, workdir: str, configs: str) -> list[str]:
 def _run(words: list[str], stage: str) -> None:
     code = subprocess.run([sys.executable, "-m", "cslm_jax.cli", *words], check=False).returncode
     if code:
-        raise CslmError(f"stage {stage} ended with exit code {code} (its message stands above); run the same command to resume")
+        raise CslmError(f"stage {stage} {_ending(code)}; run the same command to resume")
+
+
+def _ending(code: int) -> str:
+    if code > 0:
+        return f"ended with exit code {code} (its message stands above)"
+    memory = " (the system does that when memory runs out)" if -code == signal.SIGKILL else ""
+    return f"was killed by {signal.strsignal(-code) or 'a signal'}, signal {-code}{memory}"
 
 
 @contextmanager
@@ -97,9 +115,7 @@ def _measured(stages: dict, name: str, journal: Path) -> Iterator[None]:
             "peak_memory_gib": max(before["peak_memory_gib"], watch.peak_bytes / 2**30),
             "finished": finished,
         }
-        temporary = journal.with_suffix(".tmp")
-        temporary.write_text(json.dumps(stages, indent=2))
-        os.replace(temporary, journal)
+        files.write_json(journal, stages)
 
 
 class _MemoryWatch:

@@ -19,7 +19,7 @@ import numpy as np
 import soxr
 from jaxtyping import Float
 
-from cslm_jax.errors import CslmError
+from cslm_jax.errors import BadRecord, CslmError
 
 NATIVE_RATE = 22050
 """Samples a second that espeak-ng synthesises."""
@@ -87,10 +87,11 @@ def speak(text: str, language: str, voice: Voice, sample_rate: int = 16000) -> F
         sample_rate: samples a second of the result; 22050 is espeak-ng's own.
 
     Raises:
-        CslmError: espeak-ng has no such language or variant, or the text has no letter or digit.
+        BadRecord: (stage "text") the text has no letter or digit.
+        CslmError: espeak-ng has no such language or variant.
     """
     if not any(character.isalnum() for character in text):
-        raise CslmError(f"there is nothing to say in {text!r}")
+        raise BadRecord("text", f"there is nothing to say in {text!r}")
     samples = _synthesise(text, _voice_path(language, voice.variant), voice.words_per_minute, voice.pitch)
     waveform = samples.astype(np.float32) / 32768
     if sample_rate == NATIVE_RATE:

@@ -10,7 +10,7 @@ import pytest
 from made_up_world import make_records
 
 from cslm_jax.data import caches, ensure, files, shards
-from cslm_jax.data.catalogue import tasks
+from cslm_jax.data.catalogue import mixture_weights, tasks
 from cslm_jax.data.examples import examples
 from cslm_jax.data.records import Utterance, read_records, to_bytes, write_records
 from cslm_jax.errors import CslmError
@@ -89,11 +89,12 @@ def test_seqio_vocabulary(registered, vocabulary):
 
 @pytest.fixture
 def with_bad_records(tmp_path, vocabulary_directory, prepared):
-    """Good records, one with a unit the vocabulary has not, one whose text is empty on disk."""
+    """Good records, one with a unit the vocabulary has not; on disk, one whose text is empty and one that is no record."""
     beyond = Utterance(id="beyond", language="en", text="a dog", speech=Speech.from_frames(np.array([1, 4450, 2])))
     write_records(tmp_path / "records" / "world", [*make_records(20), beyond])
     empty = msgpack.packb({**msgpack.unpackb(to_bytes(beyond)), "id": "empty", "text": ""})
-    _append(tmp_path / "records" / "world" / "00000.json", empty)
+    for content in (empty, b"\xc1 no record"):
+        _append(tmp_path / "records" / "world" / "00000.json", content)
     config = dataclasses.replace(prepared, records=str(tmp_path / "records"), cache=str(tmp_path / "cache"))
     ensure.make_missing_caches(config, ["asr_en", "tts_zh"])
     return config
@@ -102,7 +103,7 @@ def with_bad_records(tmp_path, vocabulary_directory, prepared):
 def _append(shard: Path, record: bytes) -> None:
     content = json.loads(shard.read_text())
     path = shards.Shard(shard, content).file("utterance")
-    every = [*files.RecordFile(path, content["records"]["utterance"]["count"]), record]
+    every = [*files.RecordFile(path, content["records"]["utterance"]["count"], "make it again"), record]
     with files.record_writer(path) as writer:
         for each in every:
             writer.write(each)
@@ -113,10 +114,11 @@ def _append(shard: Path, record: bytes) -> None:
 def test_bad_records_are_set_aside_and_the_rest_goes_on(with_bad_records):
     cache = cache_of(with_bad_records, "asr_en")
     assert len(cache.lengths) == 18
-    rejected = files.read_lines(cache.directory / "rejected.jsonl")
-    assert {(line["id"], line["stage"]) for line in rejected} == {("beyond", "units"), ("empty", "record")}
+    rejected = cache.rejected()
+    expected = {("beyond", "units"), ("empty", "record"), ("without id", "record")}
+    assert {(line["id"], line["stage"]) for line in rejected} == expected
     assert any("<4450>" in line["reason"] for line in rejected) and any("`text`" in line["reason"] for line in rejected)
-    assert cache.manifest["rejected"] == 2
+    assert cache.manifest["rejected"] == 3
 
 
 def test_nothing_is_made_twice_unless_the_form_changes(copied):
@@ -134,6 +136,58 @@ def test_nothing_is_made_twice_unless_the_form_changes(copied):
     assert sorted(path.parent.parent.name for path in set(after) - set(before)) == [
         "s2s_en_en", "s2s_en_zh", "s2s_zh_en", "s2s_zh_zh",
     ]  # fmt: skip
+
+
+@pytest.fixture
+def another_vocabulary(tmp_path, vocabulary) -> str:
+    JointVocabulary(vocabulary.text, vocabulary.codes + 1).save(tmp_path / "another")
+    return str(tmp_path / "another")
+
+
+def test_training_does_not_silently_make_caches_for_another_vocabulary(copied, another_vocabulary, vocabulary):
+    """But `cslm prepare` does, for it was asked to."""
+    config = dataclasses.replace(copied, vocabulary=another_vocabulary)
+    before = set(Path(copied.cache).glob("*/*"))
+    with pytest.raises(CslmError, match=f"asr_en has no cache .*manifest.json .*vocabulary {vocabulary.sha256[:12]}"):
+        ensure.ensure_caches(config)
+    assert set(Path(copied.cache).glob("*/*")) == before
+    ensure.make_missing_caches(config, ["asr_en"])
+    ensure.ensure_caches(dataclasses.replace(config, weights=only("asr_en")))
+
+
+def only(task: str) -> dict[str, float]:
+    return dict.fromkeys(mixture_weights("cslm_cpt", ("en", "zh")), 0.0) | {task: 1.0}
+
+
+def test_a_task_without_any_cache_gets_one_before_training(copied):
+    config = dataclasses.replace(copied, cache=f"{copied.cache}-new", weights=only("mt_en_zh"))
+    ensure.ensure_caches(config)
+    assert [path.name for path in Path(config.cache).iterdir()] == ["mt_en_zh"]
+
+
+def test_a_half_written_cache_is_no_cache(copied):
+    """What a killed process leaves behind is neither read nor taken for one that differs."""
+    Path(copied.cache, "asr_en", ".0123.abcd.tmp").mkdir()
+    Path(copied.cache, "asr_en", ".0123.abcd.tmp", "manifest.json").write_text("{")
+    ensure.ensure_caches(dataclasses.replace(copied, split="validation", weights=only("asr_en")))
+
+
+def test_a_damaged_manifest_is_named_whatever_is_looked_for(copied):
+    """It may be the one that is wanted: it is not passed over."""
+    (path,) = Path(copied.cache, "asr_en").glob("*/manifest.json")
+    for content in ("{", "{}"):
+        path.write_text(content)
+        with pytest.raises(CslmError, match=f"{path} is truncated or corrupted.*delete the folder {path.parent}"):
+            ensure.ensure_caches(dataclasses.replace(copied, split="validation", weights=only("asr_en")))
+
+
+def test_ids_and_reasons_with_other_line_breaks_come_back(tmp_path):
+    """U+2028 and U+0085 break lines for some readers and not for others."""
+    example = caches.Example("a b", np.arange(3, dtype=np.int32), np.ones(3, np.float32))
+    rejected = [{"id": "b", "file": "", "stage": "text", "reason": "odd \u2028 and \x85 and \r\n"}]
+    caches.write(tmp_path / "cache", {"task": "asr_en"}, [example, example], rejected)
+    cache = caches.Cache(tmp_path / "cache")
+    assert cache.ids == ["a b", "a b"] and cache.rejected() == rejected
 
 
 def test_caches_are_byte_identical(prepared, tmp_path):

@@ -37,6 +37,12 @@ def test_broken_lines_are_rejected_with_their_number(tmp_path):
     assert "1 columns in place of 2" in rejected["line 2"] and "UTF-8" in rejected["line 4"]
 
 
+def test_a_line_without_a_file_is_rejected_for_that_reason(tmp_path):
+    """Whether it has an id or not."""
+    first, second = read(tmp_path, b"id\tfile\ttext\none\t\thello\n\t\thello\n")
+    assert first.reason == second.reason == "field `file` is empty"
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [(b"", "file and text"), (b"path\ttext\n", "file and text"), (b"file\ttext\tcolour\n", "unknown column colour")],

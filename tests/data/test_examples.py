@@ -84,13 +84,43 @@ def test_s2s_in_every_form(vocabulary, form):
     whole, trained = only(SPOKEN, "s2s_en_zh", vocabulary, config)
     question, answer = SPOKEN.question["en"].text, SPOKEN.answer["zh"].text
     assert (f"[question]: {question}; [answer]: " in trained) == (form != "without_tq")
-    assert trained.count("<sosp>") == {"interleaved": 2, "full": 1, "without_tq": 2}.get(form, trained.count("<sosp>"))
+    if form != "fixed_ratio":
+        assert trained.count("<sosp>") == {"interleaved": 2, "full": 1, "without_tq": 2}[form]
     if form == "interleaved":
         (first, heard), (second, said) = pieces(SPOKEN.answer["zh"], 7)
         assert first + second == answer
         written = "".join(f"<{unit}>" for unit in heard)
         assert trained.startswith(f"[question]: {question}; [answer]: {first}<sosp>{written}<eosp>{second}<sosp>")
         assert trained.endswith(f"<{said[-1]}><eosp><|eot_id|>")
+
+
+def test_the_fixed_ratio_counts_tokens_and_units(vocabulary):
+    """13 tokens of text, 26 units, and so on; the last stretch of text is followed by all units that are left."""
+    told = spoken("zh", 123_456_789_123_456_789, True)
+    record = dataclasses.replace(SPOKEN, answer={"zh": told})
+    (example,) = examples(record, TASKS["s2s_en_zh"], DataConfig(response_form="fixed_ratio"), vocabulary)
+    answer = example.tokens[np.flatnonzero(example.tokens == vocabulary.answer)[0] + 1 :]
+    answer = answer[len(vocabulary.encode_text(": ")) : -1]
+    kinds = vocabulary.is_unit(answer).astype(int) + 2 * np.isin(answer, (vocabulary.sosp, vocabulary.eosp))
+    cuts = np.flatnonzero(np.diff(kinds)) + 1
+    runs = [(int(part[0]), len(part)) for part in np.split(kinds, cuts)]
+    texts, units = len(vocabulary.encode_text(told.text)), len(told.speech.units)
+    assert 13 < texts <= 26 and units > 26
+    assert runs == [(0, 13), (2, 1), (1, 26), (2, 1), (0, texts - 13), (2, 1), (1, units - 26), (2, 1)]
+
+
+@pytest.mark.parametrize("form", ["interleaved", "full", "without_tq", "fixed_ratio"])
+def test_only_forms_with_chunks_need_a_unit_in_every_chunk(vocabulary, form):
+    """The words are timed behind the end of the sound: the last chunk is empty, the answer as a whole is not."""
+    answer = SPOKEN.answer["en"]
+    late = tuple(dataclasses.replace(word, start_s=word.start_s + 60, end_s=word.end_s + 60) for word in answer.words)
+    record = dataclasses.replace(SPOKEN, answer={"en": dataclasses.replace(answer, words=late)})
+    config = DataConfig(response_form=form)
+    if form in ("interleaved", "without_tq"):
+        with pytest.raises(BadRecord, match="holds no unit"):
+            only(record, "s2s_en_en", vocabulary, config)
+    else:
+        assert only(record, "s2s_en_en", vocabulary, config) == only(SPOKEN, "s2s_en_en", vocabulary, config)
 
 
 @pytest.mark.parametrize(

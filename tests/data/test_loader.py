@@ -10,8 +10,11 @@ import pytest
 
 from cslm_jax.data import caches
 from cslm_jax.data.catalogue import mixture_weights, tasks
+from cslm_jax.data.ensure import ensure_caches
 from cslm_jax.data.loader import Loader
+from cslm_jax.data.records import Utterance, write_records
 from cslm_jax.errors import CslmError
+from cslm_jax.speech.units import Speech
 from cslm_jax.vocabulary import JointVocabulary
 
 
@@ -138,8 +141,36 @@ def test_a_damaged_cache_is_named(copied, vocabulary, name, damage):
     path = _directory(copied, vocabulary, "asr_en") / name
     content = path.read_bytes()
     path.write_bytes({"truncated": content[: len(content) // 2], "shortened": content[:-3], "emptied": b""}[damage])
-    with pytest.raises(CslmError, match=f"{path}.*run `cslm prepare` again"):
+    with pytest.raises(CslmError, match=f"{path} is truncated or corrupted.*delete the folder {path.parent} .*prepare"):
         Loader(copied, vocabulary)
+
+
+def test_a_missing_file_of_a_cache_is_called_missing(copied, vocabulary):
+    path = _directory(copied, vocabulary, "asr_en") / "lengths.npy"
+    path.unlink()
+    with pytest.raises(CslmError, match=f"{path} is missing;"):
+        Loader(copied, vocabulary)
+
+
+@pytest.mark.parametrize("change", [lambda lengths: lengths + 1, lambda lengths: lengths - lengths, lambda lengths: lengths[1:]])
+def test_lengths_that_do_not_fit_the_manifest_are_named(copied, vocabulary, change):
+    path = _directory(copied, vocabulary, "asr_en") / "lengths.npy"
+    np.save(path, change(np.load(path)))
+    with pytest.raises(CslmError, match=f"{path} is truncated or corrupted"):
+        Loader(copied, vocabulary)
+
+
+def test_a_task_whose_records_were_all_set_aside_says_so(prepared, vocabulary_directory, tmp_path):
+    """In place of blaming the row length."""
+    beyond = Utterance(id="u", language="en", text="a dog", speech=Speech.from_frames(np.array([1, 4450])))
+    write_records(tmp_path / "records" / "world", [beyond])
+    weights = dict.fromkeys(mixture_weights("cslm_cpt", ("en", "zh")), 0.0)
+    folders = {"records": str(tmp_path / "records"), "cache": str(tmp_path / "cache")}
+    for task, says in (("asr_en", "all 1 records were set aside, see .*rejected.jsonl"), ("asr_zh", "no record is meant for it")):
+        config = dataclasses.replace(prepared, **folders, weights=weights | {task: 1.0})
+        ensure_caches(config)
+        with pytest.raises(CslmError, match=f"task {task} has no example: {says}"):
+            Loader(config, JointVocabulary.load(vocabulary_directory))
 
 
 def test_flipped_bits_are_named(copied, vocabulary):

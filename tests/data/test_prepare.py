@@ -10,15 +10,17 @@ import pytest
 import soundfile
 
 from cslm_jax.config import Experiment
-from cslm_jax.data import corpora, files, prepare, shards
+from cslm_jax.data import corpora, prepare, shards
 from cslm_jax.data.config import DataConfig, PrepareConfig
 from cslm_jax.data.corpora import CorpusConfig, Recording, SpokenDialogueItem
 from cslm_jax.data.recording import make_records
 from cslm_jax.data.records import Dialogue, Translation, read_records
 from cslm_jax.errors import CslmError
+from cslm_jax.miniature.voices import Voice, speak
 from cslm_jax.speech.ctc import Labels
 from cslm_jax.speech.s3 import S3Config
 from cslm_jax.speech.tokenizer import SpeechTokenizer, new_model
+from cslm_jax.vocabulary import JointVocabulary
 
 LABELS = Labels.from_texts(["abcdefghijklmnopqrstuvwxyz ", "一只红狗跑了"])
 
@@ -90,6 +92,7 @@ def dialogue(question: str, answer: Recording) -> SpokenDialogueItem:
     ("item", "stage", "says"),
     [
         (recording("a", " "), "text", "`text` is empty"),
+        (Recording("a", "en", "?!", functools.partial(speak, "?!", "en", Voice())), "text", "nothing to say"),
         (recording("a", "?!"), "text", "nothing that can be spoken"),
         (recording("a", "un chien", "fr"), "record", "`language` is 'fr'"),
         (recording("a", "a red dog", seconds=40), "audio", "40.00 s"),
@@ -161,7 +164,7 @@ def test_prepare_writes_records_caches_and_what_it_set_aside(experiment, capsys)
     prepare.prepare(experiment)
     work = Path(experiment.workdir)
     assert {record.id for record in read_records(experiment.data.records, "utterance")} == GOOD_FILES
-    rejected = files.read_lines(work / "rejected.jsonl")
+    rejected = [json.loads(line) for line in (work / "rejected.jsonl").read_text().splitlines()]
     assert all(set(line) == {"id", "file", "stage", "reason"} for line in rejected)
     summary = json.loads((work / "summary.json").read_text())
     assert summary["corpora"]["mine"]["kept"] == 4 and summary["corpora"]["mine"]["rejected"] == 7
@@ -170,7 +173,27 @@ def test_prepare_writes_records_caches_and_what_it_set_aside(experiment, capsys)
     # With rows this short everything is longer: it is counted, and named.
     assert task["examples"] + task["longer_than_row"] == 4 and task["longer_than_row"] > 0
     assert sum("longer than a row of 64" in line["reason"] for line in rejected) >= task["longer_than_row"]
-    assert "asr_en" in capsys.readouterr().out
+    assert "asr_en" in capsys.readouterr().out and not summary["not_made_yet"]
+
+
+def test_a_summary_of_half_the_work_lists_what_is_not_made_yet(experiment, tmp_path, capsys):
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    prepare.ensure.make_missing_caches(experiment.data, ["asr_en"])
+    prepare.prepare(experiment, summary=True)
+    summary = json.loads((tmp_path / "work" / "summary.json").read_text())
+    assert list(summary["tasks"]) == ["asr_en"] and "tts_en" in summary["not_made_yet"]
+    assert "not made yet: asr_zh, tts_en" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("worker", ["0/1", "1/2"])
+@pytest.mark.parametrize(("codes", "says"), [(None, "no usable vocabulary"), (49, "has 50 codes and the vocabulary .* 49")])
+def test_a_vocabulary_that_does_not_fit_is_told_before_the_work(experiment, tmp_path, vocabulary, worker, codes, says):
+    if codes:
+        JointVocabulary(vocabulary.text, codes).save(tmp_path / "small")
+    data = dataclasses.replace(experiment.data, vocabulary=str(tmp_path / "small"))
+    with pytest.raises(CslmError, match=says):
+        prepare.prepare(dataclasses.replace(experiment, data=data), worker=worker)
+    assert not Path(data.records).exists()
 
 
 def test_workers_give_what_one_gives(experiment, tmp_path):
@@ -202,6 +225,54 @@ def test_an_interrupted_preparation_resumes(experiment, tmp_path, monkeypatch):
     prepare.make_records_of(experiment.corpora, later)
     assert numbers == [1, 2]
     assert content_of(tmp_path / "again") == whole
+
+
+def modified(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+
+
+def test_nothing_is_made_twice(experiment, tmp_path):
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    before = modified(tmp_path / "records" / "mine")
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    assert modified(tmp_path / "records" / "mine") == before
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        (lambda table: table + "good.wav\tanother line\r\n" * 2, {2, 3}),
+        (lambda table: table.replace("studio.wav\ta red dog", "studio.wav\ta dog"), {1}),
+    ],
+)
+def test_shards_of_other_items_are_made_again(experiment, tmp_path, change, again):
+    """A corpus that grew or was corrected: what differs is made, what does not is left, and the end is that of a fresh run."""
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    before = modified(tmp_path / "records" / "mine")
+    table = tmp_path / "corpus" / "manifest.tsv"
+    table.write_bytes(change(table.read_bytes().decode()).encode())
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    after = modified(tmp_path / "records" / "mine")
+    assert {int(name[:5]) for name in after if name != "recipe.json" and after[name] != before.get(name)} == again
+    fresh = dataclasses.replace(experiment.data, records=str(tmp_path / "fresh"))
+    prepare.make_records_of(experiment.corpora, fresh)
+    assert content_of(tmp_path / "records") == content_of(tmp_path / "fresh")
+
+
+def test_a_new_language_makes_the_shards_again_that_set_it_aside(experiment, tmp_path):
+    prepare.make_records_of(experiment.corpora, dataclasses.replace(experiment.data, languages=("zh",)))
+    assert not list(read_records(experiment.data.records, "utterance"))
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    assert len(list(read_records(experiment.data.records, "utterance"))) == len(GOOD_FILES)
+
+
+def test_a_corpus_that_shrank_is_named_and_nothing_is_deleted(experiment, tmp_path):
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    table = tmp_path / "corpus" / "manifest.tsv"
+    table.write_bytes(b"".join(table.read_bytes().splitlines(keepends=True)[:9]))
+    with pytest.raises(CslmError, match="corpora.mine has items for 2 shards now.*delete the shards from 00002 on"):
+        prepare.make_records_of(experiment.corpora, experiment.data)
+    assert [shard.number for shard in shards.of_corpus(tmp_path / "records" / "mine")] == [0, 1, 2]
 
 
 def test_sound_is_loaded_in_other_processes(experiment, tmp_path):

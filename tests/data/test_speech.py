@@ -57,6 +57,13 @@ def test_corpora_without_sound_are_named():
         speech._sample((CorpusConfig("t", "miniature", "translations"),), 10, 0, speech._in_any_voice)
 
 
+def test_recordings_without_usable_sound_are_named(tmp_path):
+    (tmp_path / "manifest.tsv").write_text("file\ttext\nnowhere.wav\ta dog\n")
+    recordings = speech._sample((CorpusConfig("mine", "manifest", str(tmp_path)),), 10, 0, speech._in_any_voice)
+    with pytest.raises(CslmError, match="none of the 1 recordings .* usable sound; the first: .*nowhere.wav"):
+        speech._load(recordings, 1)
+
+
 def test_each_part_of_the_miniature_has_both_sides_of_the_split_and_both_languages():
     for corpus in CORPORA:
         items = list(corpora.read(corpus))

@@ -30,14 +30,10 @@ def system(monkeypatch, make_system, world):
 @pytest.fixture
 def config(tmp_path, world, vocabulary, system) -> Experiment:
     vocabulary.save(tmp_path / "vocabulary")
-    write_records(
-        tmp_path / "records" / "corpus", [*world.utterances("en"), *world.utterances("zh"), *world.dialogues()]
-    )
+    write_records(tmp_path / "records" / "corpus", [*world.utterances("en"), *world.utterances("zh"), *world.dialogues()])
     (tmp_path / "sft" / "checkpoints" / "7").mkdir(parents=True)
     (tmp_path / "sft" / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n')
-    (tmp_path / "stages.json").write_text(
-        json.dumps({"sft": {"seconds": 12.5, "peak_memory_gib": 1.5, "finished": True}})
-    )
+    (tmp_path / "stages.json").write_text(json.dumps({"sft": {"seconds": 12.5, "peak_memory_gib": 1.5, "finished": True}}))
     paths = {name: str(tmp_path / name) for name in ("vocabulary", "records", "tokenizer", "decoder")}
     return Experiment(
         name="small",
@@ -47,14 +43,23 @@ def config(tmp_path, world, vocabulary, system) -> Experiment:
     )
 
 
+@pytest.mark.parametrize("name", ["stages.json", "report/measures/asr_en.json"])
+def test_a_damaged_file_of_the_report_is_named_and_nothing_else_is_to_be_deleted(config, tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{")
+    (tmp_path / "report" / "measures").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "report" / "measures" / "similarity.json").write_text("{}")
+    with pytest.raises(CslmError, match=f"{path} is truncated or corrupted .*; delete this file and run the same command again$"):
+        command.report(config)
+
+
 def test_everything_is_measured_and_reported(config, tmp_path, capsys):
     command.evaluate(config)
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert report["asr"] == {"wer_en": 0.0, "n_en": 3, "cer_zh": 0.0, "n_zh": 3}
     assert set(report["recogniser"]) == {"wer_en", "n_en", "cer_zh", "n_zh"}
-    assert {d: v["answer_accuracy"] for d, v in report["s2s"].items()} == dict.fromkeys(
-        ("en_en", "zh_zh", "en_zh", "zh_en"), 1.0
-    )
+    assert {d: v["answer_accuracy"] for d, v in report["s2s"].items()} == dict.fromkeys(("en_en", "zh_zh", "en_zh", "zh_en"), 1.0)
     assert report["wall_seconds"] == 12.5 and report["peak_memory_gib"] == 1.5
     samples = {path.name for path in (tmp_path / "report" / "samples").glob("*.wav")}
     assert {"s2s_en_zh_0.wav", "s2s_en_zh_0_question.wav", "tts_zh_0.wav"} <= samples
@@ -161,9 +166,7 @@ def test_curves_follow_the_runs_that_a_run_began_from(config, tmp_path):
     assert list(found) == ["tokenizer", "decoder", "text", "cpt", "sft"]
 
 
-@pytest.mark.parametrize(
-    "field, value", [("asr", -1), ("batch", 0), ("similarity", 1), ("judge", "nobody"), ("samples", -2)]
-)
+@pytest.mark.parametrize("field, value", [("asr", -1), ("batch", 0), ("similarity", 1), ("judge", "nobody"), ("samples", -2)])
 def test_a_wrong_setting_is_named(field, value):
     with pytest.raises(ValueError, match=f"evaluate.{field}"):
         EvaluateConfig(**{field: value})

@@ -6,7 +6,7 @@ import multiprocessing
 import numpy as np
 import pytest
 
-from cslm_jax.errors import CslmError
+from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.miniature.voices import ANSWER_VOICE, VARIANTS, Voice, question_voice, speak
 
 SENTENCES = {"en": "the red dog sleeps in the garden.", "zh": "红色的狗在花园里睡觉。", "fr": "le chien rouge dort."}
@@ -26,7 +26,7 @@ def test_sample_rates_last_equally_long():
 
 
 def speak_elsewhere(text: str, voices: list[Voice]) -> list[np.ndarray]:
-    """Speaks in a process of its own, as `speak_all` and `cslm prepare` do.
+    """Speaks in a process of its own, as `cslm prepare` does.
 
     espeak-ng reads memory that it never set, so among other work it may speak a little differently.
     """
@@ -70,8 +70,10 @@ def test_question_voices_are_many_and_stable():
     ],
 )
 def test_what_cannot_be_spoken_is_named(text, language, voice, says):
-    with pytest.raises(CslmError, match=says):
+    """A text is one record's fault, a language or a voice that of the config."""
+    with pytest.raises(CslmError, match=says) as caught:
         speak(text, language, voice)
+    assert isinstance(caught.value, BadRecord) == (text == "")
 
 
 @pytest.mark.parametrize("field, value", [("words_per_minute", 20), ("pitch", 100)])

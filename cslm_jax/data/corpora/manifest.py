@@ -49,8 +49,10 @@ def _item(line: bytes, columns: list[str], path: Path, number: int, corpus: Corp
         return rejected(f"{len(cells)} columns in place of {len(columns)}")
     row = dict(zip(columns, map(str.strip, cells), strict=True))
     id = row.get("id") or row["file"]
-    if not row["file"] or id in seen:
-        return rejected(f"a second record with the id {id}" if id else "field `file` is empty")
+    if not row["file"]:
+        return rejected("field `file` is empty")
+    if id in seen:
+        return rejected(f"a second record with the id {id}")
     seen.add(id)
     language, split = row.get("language") or corpus.language, row.get("split") or "train"
     return Recording(id, language, row["text"], path.parent / row["file"], row.get("speaker", ""), split)
