@@ -221,9 +221,7 @@ def _wording(task: Task, language: str, target: str) -> str:
 def _templates(task: Task, language: str, target: str) -> tuple[str, ...]:
     name = "s2s_cross" if task == "s2s" and language != target else task
     if name not in TEMPLATES:
-        raise CslmError(
-            f"no instructions for the task {task!r}; TEMPLATES in data/prompts.py has {', '.join(TEMPLATES)}"
-        )
+        raise CslmError(f"no instructions for the task {task!r}; TEMPLATES in data/prompts.py has {', '.join(TEMPLATES)}")
     return TEMPLATES[name][_wording(task, language, target)]
 
 
@@ -231,7 +229,5 @@ def _filled(template: str, wording: str, language: str, target: str) -> str:
     names = LANGUAGE_NAMES[wording]
     for code in (language, target):
         if code not in names:
-            raise CslmError(
-                f"the language {code!r} has no name; add it to LANGUAGE_NAMES[{wording!r}] in data/prompts.py"
-            )
+            raise CslmError(f"the language {code!r} has no name; add it to LANGUAGE_NAMES[{wording!r}] in data/prompts.py")
     return template.format(source=names[language], target=names[target])

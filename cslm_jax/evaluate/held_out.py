@@ -32,9 +32,7 @@ class HeldOut:
         """
         found = cls(*(_drawn(list(read_records(records, kind, "validation")), seed) for kind in _KINDS))
         if not found.utterances and not found.dialogues:
-            raise CslmError(
-                f"{records} holds no spoken validation records; run `cslm prepare` with a corpus that has them"
-            )
+            raise CslmError(f"{records} holds no spoken validation records; run `cslm prepare` with a corpus that has them")
         return found
 
     def spoken(self, task: Literal["asr", "tts"], language: str, most: int) -> list[Utterance]:

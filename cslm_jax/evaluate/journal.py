@@ -68,9 +68,7 @@ class Journal:
         write_json(path, written)
         return written
 
-    def _keep(
-        self, name: str, item: dict[str, Any], sound: Spoken, question: Float[np.ndarray, "S"] | None
-    ) -> dict[str, Any]:
+    def _keep(self, name: str, item: dict[str, Any], sound: Spoken, question: Float[np.ndarray, "S"] | None) -> dict[str, Any]:
         """Writes what was asked and what was spoken, with the text beside."""
         with replacing(self.samples / f"{name}.txt") as temporary:
             lines = [f"{key}: {value}\n" for key, value in item.items() if isinstance(value, str)]

@@ -82,9 +82,7 @@ def speech_to_speech(
 ) -> Result:
     """Answers in `target` to questions spoken in `source`: correct? spoken as written? in the language asked for?"""
     instruction = prompts.inference_instruction(source, target)
-    questions = [
-        examples.ask_s2s(chat.Units(dialogue.question[source].speech.units), instruction) for dialogue in dialogues
-    ]
+    questions = [examples.ask_s2s(chat.Units(dialogue.question[source].speech.units), instruction) for dialogue in dialogues]
     responses = generation.respond(questions, f"s2s {source} -> {target}")
     sounds = generation.system.speak([[piece.units for piece in response.pieces] for response in responses])
     items = []

@@ -64,9 +64,7 @@ def _speech_to_speech(
             compute = functools.partial(
                 measures.speech_to_speech, asked, source, target, speaking, JUDGES[limits.judge], identifier()
             )
-            found[f"s2s_{source}_{target}"] = functools.partial(
-                _with_questions, compute, asked[:shown], source, natural
-            )
+            found[f"s2s_{source}_{target}"] = functools.partial(_with_questions, compute, asked[:shown], source, natural)
     return found
 
 

@@ -90,9 +90,7 @@ def _direction(name: str, measure: Mapping[str, Any], directory: Path, codes: in
         "source": languages[0],
         "target": languages[-1],
         "samples": [
-            {**item, **_sound(item["sound"], directory / "samples", codes)}
-            for item in measure["items"]
-            if "sound" in item
+            {**item, **_sound(item["sound"], directory / "samples", codes)} for item in measure["items"] if "sound" in item
         ],
         "wrong": [item for item in measure["items"] if item.get("edits")],
         "n": measure["n"],

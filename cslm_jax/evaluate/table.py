@@ -44,9 +44,7 @@ class Row:
     n: str
 
 
-def nested(
-    measures: Mapping[str, Mapping[str, Any]], wall_seconds: float | None, peak_gib: float | None
-) -> dict[str, Any]:
+def nested(measures: Mapping[str, Mapping[str, Any]], wall_seconds: float | None, peak_gib: float | None) -> dict[str, Any]:
     """report.json: every rate is a plain number, and the items behind it stand beside as `n`.
 
     `asr.wer_en` with `asr.n_en` (also tts, recogniser); `s2s.en_zh.answer_accuracy` with `s2s.en_zh.n`;

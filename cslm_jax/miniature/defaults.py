@@ -29,9 +29,7 @@ MODEL = LlamaConfig(width=192, layers=4, heads=4, kv_heads=2, head_dim=48, mlp_w
 CODES = 256
 
 TOKENIZER = TokenizerConfig(
-    model=S3Config(
-        mels=80, width=160, heads=4, layers=3, codes=CODES, recogniser_layers=2, memory=11, position_scale=0.1
-    ),
+    model=S3Config(mels=80, width=160, heads=4, layers=3, codes=CODES, recogniser_layers=2, memory=11, position_scale=0.1),
     fit=FitConfig(algorithm="muon", steps=1800, learning_rate=3e-3, weight_decay=0.01, warmup_fraction=0.1),
     utterances=4000,
     batch_seconds=32.0,
@@ -64,9 +62,7 @@ BARS = {
 _STAGES = ("text", "cpt", "sft")
 
 
-def experiment(
-    stage: str, steps: int, learning_rate: float, weights: Mapping[str, float] | None = None
-) -> Experiment:
+def experiment(stage: str, steps: int, learning_rate: float, weights: Mapping[str, float] | None = None) -> Experiment:
     """One stage of training; CPT begins from the text LM and SFT from CPT.
 
     Args:
@@ -79,17 +75,20 @@ def experiment(
         corpora=CORPORA,
         vocabulary=VocabularyConfig(pieces=1136),
         data=DataConfig(
-            **{part: f"{PREPARED}/{part}" for part in PARTS}, mixture=f"cslm_{stage}", weights=weights or {},
-            row_length=512, global_batch=4,
+            **{part: f"{PREPARED}/{part}" for part in PARTS},
+            mixture=f"cslm_{stage}",
+            weights=weights or {},
+            row_length=512,
+            global_batch=4,
         ),  # fmt: skip
         tokenizer=TOKENIZER,
         decoder=DECODER,
         model=MODEL,
-        optimizer=OptimizerConfig(
-            algorithm="muon", learning_rate=learning_rate, table_rate=3.0, warmup=0.05, end=0.05, b2=0.98
-        ),
+        optimizer=OptimizerConfig(algorithm="muon", learning_rate=learning_rate, table_rate=3.0, warmup=0.05, end=0.05, b2=0.98),
         train=TrainConfig(
-            steps=steps, init_from=before and f"{PREPARED}/{before}", checkpoint_every=400,
+            steps=steps,
+            init_from=before and f"{PREPARED}/{before}",
+            checkpoint_every=400,
             vocabulary="text" if stage == "text" else "joint",
         ),  # fmt: skip
         sampling=SamplingConfig(greedy=True, max_new_tokens=320),

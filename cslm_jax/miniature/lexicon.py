@@ -79,9 +79,7 @@ _NUMBER_WORDS = _pairs(
     "one = 一; two = 二; three = 三; four = 四; five = 五;six = 六; seven = 七; eight = 八; nine = 九; ten = 十"
 )
 NUMBERS = dict(enumerate(_NUMBER_WORDS, start=1))
-DAYS = _pairs(
-    "monday = 周一; tuesday = 周二; wednesday = 周三; thursday = 周四;friday = 周五; saturday = 周六; sunday = 周日"
-)
+DAYS = _pairs("monday = 周一; tuesday = 周二; wednesday = 周三; thursday = 周四;friday = 周五; saturday = 周六; sunday = 周日")
 OPPOSITES = tuple(
     (Pair(*a), Pair(*b))
     for a, b in (

@@ -45,9 +45,7 @@ class Statement:
 
 def statements(seed: int = 0) -> list[Statement]:
     """All statements, shuffled: every fact by itself, pairs of facts, and free sentences."""
-    free = [
-        sample(template(), PER_TEMPLATE, seed) for template in (_herd, _meal, _gift, _find, _pastime, _hat, _evening)
-    ]
+    free = [sample(template(), PER_TEMPLATE, seed) for template in (_herd, _meal, _gift, _find, _pastime, _hat, _evening)]
     said = [Statement(f"says {clause.en}", sentence(clause, ".")) for clause in itertools.chain(*free)]
     return shuffled([*_bare_facts(), *sample(_fact_pairs(), FACT_PAIRS, seed), *said], seed)
 
@@ -76,9 +74,7 @@ def _herd() -> Iterator[Pair]:
 
 def _meal() -> Iterator[Pair]:
     """ "on monday my father eats fish and rice by the lake" """
-    for day, who, (first, second), place in itertools.product(
-        DAYS, RELATIVES, itertools.permutations(FOODS, 2), PLACES
-    ):
+    for day, who, (first, second), place in itertools.product(DAYS, RELATIVES, itertools.permutations(FOODS, 2), PLACES):
         yield Pair(
             f"on {day.en} {who.en} eats {first.en} and {second.en} {place.en}",
             f"{day.zh}{who.zh}在{place.zh}吃{first.zh}和{second.zh}",

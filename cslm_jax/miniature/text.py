@@ -46,9 +46,7 @@ def _pattern(language: str) -> re.Pattern[str]:
 def _content_lexicon() -> dict[str, set[str]]:
     nouns = [*ANIMALS, BOOK]
     pairs = [*PEOPLE, *PLACES, *FOODS, *COLOURS, *HOBBIES, *DAYS, *ADJECTIVES, TRUE, FALSE, *NUMBERS.values()]
-    english = {word for pair in pairs for word in pair.en.split()} | {
-        form for noun in nouns for form in (noun.one, noun.many)
-    }
+    english = {word for pair in pairs for word in pair.en.split()} | {form for noun in nouns for form in (noun.one, noun.many)}
     chinese = {pair.zh for pair in pairs} | {noun.zh for noun in nouns} | {counting_word(2)}
     return dict(zip(LANGUAGES, (english - _FUNCTION_WORDS, chinese), strict=True))
 

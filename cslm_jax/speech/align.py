@@ -35,17 +35,13 @@ LONGEST = 3
 """A piece of more words than this many chunk sizes is cut although it holds no punctuation."""
 
 # Iteration mark and zero, kana, the Han blocks.
-_IDEOGRAPH = (
-    "\u3005\u3007\u3041-\u3096\u30a1-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
-)
+_IDEOGRAPH = "\u3005\u3007\u3041-\u3096\u30a1-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _LETTER = rf"[^\W_{_IDEOGRAPH}]"
 _WORD = re.compile(rf"[{_IDEOGRAPH}]|{_LETTER}+(?:(?:['’](?={_LETTER})|(?<=\d)[.,:](?=\d)){_LETTER}+)*")
 _CLOSING = "\"'”’»)\\]}」』）】》〉"
 _WIDE, _ASCII = "，。！？；：、…—", ".,!?;:"
 _CLOSED = re.compile(rf"[{_CLOSING}]*")
-_CUT = re.compile(
-    rf"[{_CLOSING}]*(?:[{_WIDE}]|[{_ASCII}](?=[{_ASCII}{_CLOSING}]*(?:\s|$)))[{_WIDE}{_ASCII}{_CLOSING}]*"
-)
+_CUT = re.compile(rf"[{_CLOSING}]*(?:[{_WIDE}]|[{_ASCII}](?=[{_ASCII}{_CLOSING}]*(?:\s|$)))[{_WIDE}{_ASCII}{_CLOSING}]*")
 # Neither spaces nor one character a word: what a chunk of seven words is would need a segmenter.
 _UNSEGMENTED = {"th": "Thai", "lo": "Lao", "km": "Khmer", "my": "Burmese"}
 

@@ -51,10 +51,7 @@ class Decoder:
 
 class Tokenizer:
     def transcribe(self, waveforms):
-        return [
-            read("".join(f"<{round(x * 128) - 1}>" for x in waveform[SAMPLES // 2 :: SAMPLES]))
-            for waveform in waveforms
-        ]
+        return [read("".join(f"<{round(x * 128) - 1}>" for x in waveform[SAMPLES // 2 :: SAMPLES])) for waveform in waveforms]
 
 
 @dataclasses.dataclass

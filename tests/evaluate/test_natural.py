@@ -22,9 +22,7 @@ def read(corpus: CorpusConfig):
     level = float(corpus.path)
     yield Recording("0", "en", f"text {corpus.path}", Sound(level), split="validation")
     yield Recording("1", "en", "learnt", Sound(level), split="train")
-    question = {
-        language: Recording(f"q-{language}", language, language, Sound(level + 0.1)) for language in ("en", "zh")
-    }
+    question = {language: Recording(f"q-{language}", language, language, Sound(level + 0.1)) for language in ("en", "zh")}
     yield SpokenDialogueItem(f"dialogue {corpus.path}", question, question, "validation")
 
 

@@ -32,9 +32,7 @@ def results() -> dict[str, Result]:
         found[f"recogniser_{language}"] = Result({name: 0.01}, 90, {name: (0.0, 0.02)}, [])
     for direction in DIRECTIONS:
         values = {"answer_accuracy": 0.9, "asr_er": 0.04, "off_target_text": 0.0}
-        found[f"s2s_{direction}"] = Result(
-            values, 50, {name: (0.0, 1.0) for name in values}, [answer], [sound], [sound.waveform]
-        )
+        found[f"s2s_{direction}"] = Result(values, 50, {name: (0.0, 1.0) for name in values}, [answer], [sound], [sound.waveform])
     found["similarity"] = Result({"parallel": 0.7, "random": 0.65}, 200, {})
     return found
 

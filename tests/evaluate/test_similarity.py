@@ -13,18 +13,14 @@ from cslm_jax.model.llama import LlamaConfig
 
 @pytest.fixture(scope="module")
 def generator(vocabulary) -> Generator:
-    config = LlamaConfig(
-        vocabulary_size=vocabulary.size, width=32, layers=1, heads=2, kv_heads=1, head_dim=16, mlp_width=48
-    )
+    config = LlamaConfig(vocabulary_size=vocabulary.size, width=32, layers=1, heads=2, kv_heads=1, head_dim=16, mlp_width=48)
     return Generator(llama.initialise(config, jax.random.key(0)), config, vocabulary)
 
 
 def by_hand(generator: Generator, string: str, own: str) -> np.ndarray:
     """Mean state of the last tokens, which spell `own`, of a prompt read without padding."""
     tokens = np.array([generator.vocabulary.encode(string)], np.int32)
-    hidden = llama.bind(generator.config, generator.params)(
-        tokens, np.arange(tokens.shape[1])[None], np.ones_like(tokens)
-    )
+    hidden = llama.bind(generator.config, generator.params)(tokens, np.arange(tokens.shape[1])[None], np.ones_like(tokens))
     count = len(generator.vocabulary.encode(own))
     return np.asarray(hidden[0, -count:]).mean(0)
 

@@ -27,9 +27,7 @@ def drawn(frames: str, labels: ctc.Labels = LABELS) -> np.ndarray:
     return np.log(probabilities).astype(np.float32)
 
 
-def aligned(
-    text: str, frames: str, language: str = "en", labels: ctc.Labels = LABELS
-) -> list[tuple[str, float, float]]:
+def aligned(text: str, frames: str, language: str = "en", labels: ctc.Labels = LABELS) -> list[tuple[str, float, float]]:
     found = align(text, language, drawn(frames, labels), labels, unit_rate=1.0)
     return [(text[word.start_char : word.end_char], word.start_s, word.end_s) for word in found]
 
