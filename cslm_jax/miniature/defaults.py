@@ -40,11 +40,11 @@ TOKENIZER = TokenizerConfig(
 DECODER = DecoderConfig(duration=DurationConfig(codes=CODES, dropout=0.1), mel=MelConfig(codes=CODES))
 
 CORPORA = (
-    CorpusConfig("recordings", "miniature", "recordings", use=("asr",), limit=5600),
-    CorpusConfig("readings", "miniature", "readings", use=("tts",), limit=3800),
+    CorpusConfig("recordings", "miniature", "recordings", use=("asr",), limit=4800),
+    CorpusConfig("readings", "miniature", "readings", use=("tts",), limit=3600),
     CorpusConfig("translations", "miniature", "translations", use=("mt",)),
     CorpusConfig("dialogues", "miniature", "dialogues", use=("text",)),
-    CorpusConfig("questions", "miniature", "questions", use=("s2s",), limit=2300),
+    CorpusConfig("questions", "miniature", "questions", use=("s2s",), limit=3000),
 )
 
 BARS = {

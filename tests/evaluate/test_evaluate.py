@@ -43,17 +43,6 @@ def config(tmp_path, world, vocabulary, system) -> Experiment:
     )
 
 
-@pytest.mark.parametrize("name", ["stages.json", "report/measures/asr_en.json"])
-def test_a_damaged_file_of_the_report_is_named_and_nothing_else_is_to_be_deleted(config, tmp_path, name):
-    path = tmp_path / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("{")
-    (tmp_path / "report" / "measures").mkdir(parents=True, exist_ok=True)
-    (tmp_path / "report" / "measures" / "similarity.json").write_text("{}")
-    with pytest.raises(CslmError, match=f"{path} is truncated or corrupted .*; delete this file and run the same command again$"):
-        command.report(config)
-
-
 def test_everything_is_measured_and_reported(config, tmp_path, capsys):
     command.evaluate(config)
     report = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -66,6 +55,14 @@ def test_everything_is_measured_and_reported(config, tmp_path, capsys):
     assert "stage 2: SFT" in (tmp_path / "report" / "report.html").read_text()
     printed = capsys.readouterr().out
     assert "English → Chinese: answer correct" in printed and "report.html" in printed
+
+
+def test_a_damaged_list_of_stages_is_named_and_nothing_else_is_to_be_deleted(config, tmp_path):
+    command.evaluate(config)
+    stages = tmp_path / "stages.json"
+    stages.write_text("{")
+    with pytest.raises(CslmError, match=f"{stages} is truncated or corrupted .*; delete this file and run the same command again$"):
+        command.report(config)
 
 
 def test_what_is_measured_is_not_measured_again(config, system):
