@@ -61,7 +61,9 @@ def test_a_damaged_list_of_stages_is_named_and_nothing_else_is_to_be_deleted(con
     command.evaluate(config)
     stages = tmp_path / "stages.json"
     stages.write_text("{")
-    with pytest.raises(CslmError, match=f"{stages} is truncated or corrupted .*; delete this file and run the same command again$"):
+    with pytest.raises(
+        CslmError, match=f"{stages} is truncated or corrupted .*; delete this file and run the same command again$"
+    ):
         command.report(config)
 
 
