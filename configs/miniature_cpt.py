@@ -16,4 +16,4 @@ WEIGHTS = {
 
 
 def get_config():
-    return experiment("cpt", steps=1450, learning_rate=1.4e-3, weights=WEIGHTS)
+    return experiment("cpt", steps=1350, learning_rate=1.4e-3, weights=WEIGHTS)

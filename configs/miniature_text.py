@@ -13,4 +13,4 @@ WEIGHTS = {"text_stage0": 0.15, "text_en": 0.34, "text_zh": 0.26, "mt_en_zh": 0.
 
 
 def get_config():
-    return experiment("text", steps=800, learning_rate=1.4e-3, weights=WEIGHTS)
+    return experiment("text", steps=750, learning_rate=1.4e-3, weights=WEIGHTS)

@@ -30,7 +30,7 @@ CODES = 256
 
 TOKENIZER = TokenizerConfig(
     model=S3Config(mels=80, width=160, heads=4, layers=3, codes=CODES, recogniser_layers=2, memory=11, position_scale=0.1),
-    fit=FitConfig(algorithm="muon", steps=1800, learning_rate=3e-3, weight_decay=0.01, warmup_fraction=0.1),
+    fit=FitConfig(algorithm="muon", steps=1700, learning_rate=3e-3, weight_decay=0.01, warmup_fraction=0.1),
     utterances=4000,
     batch_seconds=32.0,
     buckets=3,
@@ -40,11 +40,11 @@ TOKENIZER = TokenizerConfig(
 DECODER = DecoderConfig(duration=DurationConfig(codes=CODES, dropout=0.1), mel=MelConfig(codes=CODES))
 
 CORPORA = (
-    CorpusConfig("recordings", "miniature", "recordings", use=("asr",), limit=4800),
-    CorpusConfig("readings", "miniature", "readings", use=("tts",), limit=3600),
+    CorpusConfig("recordings", "miniature", "recordings", use=("asr",), limit=5600),
+    CorpusConfig("readings", "miniature", "readings", use=("tts",), limit=3800),
     CorpusConfig("translations", "miniature", "translations", use=("mt",)),
     CorpusConfig("dialogues", "miniature", "dialogues", use=("text",)),
-    CorpusConfig("questions", "miniature", "questions", use=("s2s",), limit=3000),
+    CorpusConfig("questions", "miniature", "questions", use=("s2s",), limit=2300),
 )
 
 BARS = {
