@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from cslm_jax.data import corpora
 from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected, SpokenDialogueItem
 from cslm_jax.data.records import Record, SpokenDialogue, SpokenText, Utterance
 from cslm_jax.errors import BadRecord
@@ -80,22 +81,13 @@ def make_records(
         together: recordings that go through the tokenizer at once.
     """
     ahead, behind = itertools.tee(items)
-    sounds = load(recording for item in ahead for recording in _recordings(item))
+    sounds = load(recording for item in ahead for recording in corpora.recordings(item))
     for group in _groups(behind, together):
-        recordings = [recording for item in group for recording in _recordings(item)]
+        recordings = [recording for item in group for recording in corpora.recordings(item)]
         heard = iter(_analyse(list(itertools.islice(sounds, len(recordings))), tokenizer))
         for item in group:
-            mine = list(itertools.islice(heard, len(_recordings(item))))
+            mine = list(itertools.islice(heard, len(corpora.recordings(item))))
             yield _attempt(item, mine, corpus, languages, tokenizer)
-
-
-def _recordings(item: Item) -> Sequence[Recording]:
-    match item:
-        case Recording():
-            return (item,)
-        case SpokenDialogueItem():
-            return item.recordings
-    return ()
 
 
 def _groups(items: Iterable[Item], together: int) -> Iterator[list[Item]]:
@@ -104,7 +96,7 @@ def _groups(items: Iterable[Item], together: int) -> Iterator[list[Item]]:
     size = 0
     for item in items:
         group.append(item)
-        size += max(1, len(_recordings(item)))
+        size += max(1, len(corpora.recordings(item)))
         if size >= together:
             yield group
             group, size = [], 0
@@ -132,7 +124,7 @@ def _attempt(
         return item
     recording = None
     try:
-        for recording, analysis in zip(_recordings(item), heard, strict=True):
+        for recording, analysis in zip(corpora.recordings(item), heard, strict=True):
             _check(recording, analysis)
         recording = None
         record = _record(item, heard, corpus, tokenizer)
@@ -155,7 +147,7 @@ def _check(recording: Recording, analysis: Analysis | BadRecord) -> None:
 
 
 def _file(item: Item) -> str:
-    recordings = _recordings(item)
+    recordings = corpora.recordings(item)
     return recordings[0].file if recordings else ""
 
 

@@ -67,13 +67,8 @@ def _at_most(recordings: Iterable[Recording], each: float) -> Iterator[Recording
             yield recording
 
 
-def _in_any_voice(corpus: CorpusConfig, item: Item) -> Iterable[Recording]:
-    match item:
-        case Recording():
-            return (item,)
-        case SpokenDialogueItem():
-            return item.recordings
-    return ()
+def _in_any_voice(_: CorpusConfig, item: Item) -> Iterable[Recording]:
+    return corpora.recordings(item)
 
 
 def _in_the_answer_voice(corpus: CorpusConfig, item: Item) -> Iterable[Recording]:

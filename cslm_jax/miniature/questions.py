@@ -38,7 +38,7 @@ class QuestionAnswer:
         return {language: content_words(self.answer[language], language) for language in LANGUAGES}
 
 
-def questions(seed: int = 0) -> list[QuestionAnswer]:
+def questions(seed: int | str = 0) -> list[QuestionAnswer]:
     """All questions, shuffled, so that any beginning of the list is a fair sample of the kinds."""
     every = itertools.chain(
         *(itertools.chain(about(known), _who(known)) for known in facts().values()),

@@ -57,6 +57,7 @@ def make_mesh(
     try:
         # NNX layers need Auto axes; jax.make_mesh would default to Explicit ones.
         return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    # What jax.make_mesh raises for several slices, and for sizes that no assignment to the torus has.
     except (ValueError, NotImplementedError) as error:
         raise CslmError(
             f"mesh {_describe(sizes)} cannot be laid out over these {len(devices)} devices ({error}); use the devices of "

@@ -125,6 +125,16 @@ Item = Recording | SpokenDialogueItem | Translation | Dialogue | Rejected
 Reader = Callable[[CorpusConfig], Iterator[Item]]
 
 
+def recordings(item: Item) -> tuple[Recording, ...]:
+    """What is spoken in an item; nothing in text alone."""
+    match item:
+        case Recording():
+            return (item,)
+        case SpokenDialogueItem():
+            return item.recordings
+    return ()
+
+
 def read(corpus: CorpusConfig) -> Iterator[Item]:
     """The items of a corpus, in an order that never changes.
 
