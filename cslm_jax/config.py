@@ -32,8 +32,10 @@ from cslm_jax.train.sharding import MeshConfig
 
 @dataclasses.dataclass(frozen=True)
 class VocabularyConfig:
-    """The joint vocabulary, where this project trains its text part itself."""
+    """The joint vocabulary: the text part, and how the table is padded."""
 
+    text: str | None = None
+    """Llama 3's published tokenizer.json or tokenizer.model, or a folder with one; None trains SentencePiece."""
     pieces: int = 1024
     """SentencePiece pieces, the 256 bytes included."""
     pad_to: int = 128

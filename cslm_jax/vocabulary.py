@@ -13,95 +13,36 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sentencepiece
 from jaxtyping import Bool, Int
 
 from cslm_jax.errors import BadRecord, CslmError
+from cslm_jax.text import CHAT_MARKERS, TextPart
+from cslm_jax.text.llama3 import Llama3Text
+from cslm_jax.text.sentencepiece import SentencePieceText
 
-BOS, START_HEADER, END_HEADER, EOT = "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"
-CHAT_MARKERS = (BOS, START_HEADER, END_HEADER, EOT)
 SPEECH_MARKERS = ("<sosp>", "<eosp>", "[question]", "[answer]")
 _UNIT = r"<(?:0|[1-9]\d*)>"
-
-
-# SentencePiece writes a space as this character and reads it back as one: in a text it must go as bytes.
-_SPACE = "\u2581"
-
-
-class SentencePieceText:
-    """A SentencePiece model as the text part; the chat markers follow its pieces."""
-
-    def __init__(self, model: bytes):
-        self.model = model
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        pieces = self._processor.get_piece_size()
-        self.markers = {marker: pieces + i for i, marker in enumerate(CHAT_MARKERS)}
-        self.size = pieces + len(CHAT_MARKERS)
-
-    def encode(self, text: str) -> list[int]:
-        first, *rest = text.split(_SPACE)
-        return self._processor.encode(first) + [i for part in rest for i in (*self._space, *self._processor.encode(part))]
-
-    @functools.cached_property
-    def _space(self) -> list[int]:
-        return [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SPACE.encode()]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return self._processor.decode(list(ids))
-
-    @classmethod
-    def train(cls, lines: Iterable[str], pieces: int) -> SentencePieceText:
-        """Trains a model that gives every text back exactly.
-
-        No normalisation, no dummy prefix, bytes for unseen characters; `<unk>` (which the format
-        demands) takes the last id, because id 0 is an ordinary piece here.
-
-        Raises:
-            CslmError: the lines do not yield so many pieces, or have more characters than that.
-        """
-        model = io.BytesIO()
-        try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(lines), model_writer=model, vocab_size=pieces, model_type="bpe",
-                normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False,
-                byte_fallback=True, character_coverage=1.0, hard_vocab_limit=False,
-                unk_id=pieces - 1, bos_id=-1, eos_id=-1, pad_id=-1,
-                user_defined_symbols=["\n\n", "system", "user", "assistant"], minloglevel=2,
-            )  # fmt: skip
-        except RuntimeError as error:
-            raise CslmError(_why_untrained(pieces, str(error))) from error
-        return cls(model.getvalue())
-
-
-def _why_untrained(pieces: int, said: str) -> str:
-    if "sentences_.empty()" in said:
-        return "config.corpora hold no text to train the vocabulary on"
-    if needed := re.search(r"Vocabulary size is smaller than required_chars\. \d+ vs (\d+)", said):
-        return f"config.vocabulary.pieces is {pieces}, but the characters and bytes alone are {needed[1]}; raise it"
-    if "pieces_size() - 1" in said:
-        return f"config.vocabulary.pieces is {pieces}, more than the text yields; lower it, or add text"
-    return f"SentencePiece cannot train {pieces} pieces (config.vocabulary.pieces) on the corpora: {said}"
+_TEXT_PARTS: tuple[type[TextPart], ...] = (SentencePieceText, Llama3Text)
 
 
 class JointVocabulary:
     """Knows every id; everything else asks it.
 
     Args:
-        text: the text part: `encode`, `decode`, `size` and `markers` (chat marker -> id).
+        text: the text part.
         codes: number of speech units, the codebook size of the tokenizer (4,096 in the paper).
         pad_to: the table is padded to a multiple of this, so that it can be split over a mesh.
     """
 
-    def __init__(self, text: SentencePieceText, codes: int, pad_to: int = 128):
+    def __init__(self, text: TextPart, codes: int, pad_to: int = 128):
         self.text, self.codes, self.pad_to = text, codes, pad_to
         self.base_size = self.unit_offset = text.size
         first_marker = self.unit_offset + codes
@@ -189,7 +130,7 @@ class JointVocabulary:
     def save(self, directory: str | Path) -> None:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        _write(directory / "text.model", self.text.model)
+        _write(directory / self.text.FILE, self.text.model)
         layout = {"codes": self.codes, "pad_to": self.pad_to, "sha256": self.sha256}
         # Written last: a directory without it is an unfinished one.
         _write(directory / "vocabulary.json", json.dumps(layout, indent=2).encode())
@@ -199,16 +140,23 @@ class JointVocabulary:
         directory = Path(directory)
         try:
             layout = json.loads((directory / "vocabulary.json").read_text(encoding="utf-8"))
-            text = SentencePieceText((directory / "text.model").read_bytes())
+            text = _read_text(directory)
         except (OSError, RuntimeError, ValueError) as error:
             raise CslmError(
                 f"no usable vocabulary in {directory} ({error}); make one with `cslm vocabulary`, or point "
-                "--config.data.vocabulary at the directory that holds text.model and vocabulary.json"
+                "--config.data.vocabulary at the directory that holds vocabulary.json"
             ) from error
         vocabulary = cls(text, *_sizes(layout, directory / "vocabulary.json"))
         if vocabulary.sha256 != layout["sha256"]:
-            raise CslmError(f"{directory}/text.model is not the file that vocabulary.json was written with; restore it")
+            raise CslmError(f"{directory}/{text.FILE} is not the file that vocabulary.json was written with; restore it")
         return vocabulary
+
+
+def _read_text(directory: Path) -> TextPart:
+    for kind in _TEXT_PARTS:
+        if (directory / kind.FILE).exists():
+            return kind((directory / kind.FILE).read_bytes())
+    raise FileNotFoundError(f"there is no {' or '.join(kind.FILE for kind in _TEXT_PARTS)}")
 
 
 def _sizes(layout: Any, path: Path) -> tuple[int, int]:

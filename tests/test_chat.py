@@ -5,7 +5,8 @@ import pytest
 
 from cslm_jax import chat
 from cslm_jax.chat import ChatConfig, Marker, Message, Units
-from cslm_jax.vocabulary import JointVocabulary, SentencePieceText
+from cslm_jax.text.sentencepiece import SentencePieceText
+from cslm_jax.vocabulary import JointVocabulary
 
 LINES = ["user assistant system This is input: where does the cat live? it lives there, near the house."] * 50
 PIECES = [("it lives there, ", np.array([1, 2, 3])), ("near the house.", np.array([3, 5]))]

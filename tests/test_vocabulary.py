@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cslm_jax.errors import BadRecord, CslmError
-from cslm_jax.vocabulary import JointVocabulary, SentencePieceText
+from cslm_jax.text.sentencepiece import SentencePieceText
+from cslm_jax.vocabulary import JointVocabulary
 
 LINES = ["the red cat lives in the garden, and it likes fish.", "红色的猫住在花园里，它喜欢吃鱼。"] * 50
 

@@ -11,19 +11,26 @@ from cslm_jax.data import corpora, prompts
 from cslm_jax.data.config import DataConfig
 from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected, SpokenDialogueItem
 from cslm_jax.data.records import Record
-from cslm_jax.vocabulary import JointVocabulary, SentencePieceText
+from cslm_jax.text import TextPart
+from cslm_jax.text.llama3 import Llama3Text
+from cslm_jax.text.sentencepiece import SentencePieceText
+from cslm_jax.vocabulary import JointVocabulary
 
 INSTRUCTION_USES = 50
 """How often each instruction counts beside the sentences of the corpora."""
 
 
 def make_vocabulary(config: Experiment) -> None:
-    """Trains the text part on the training side of the corpora and writes the joint vocabulary."""
-    lines = [*_instructions(config.data), *training_texts(config.corpora)]
-    text = SentencePieceText.train(lines, config.vocabulary.pieces)
-    vocabulary = JointVocabulary(text, config.tokenizer.model.codes, config.vocabulary.pad_to)
+    """Writes the joint vocabulary around a published text part, or around one trained on the training side of the corpora."""
+    vocabulary = JointVocabulary(_text_part(config), config.tokenizer.model.codes, config.vocabulary.pad_to)
     vocabulary.save(config.data.vocabulary)
     print(f"{config.data.vocabulary}: {vocabulary.base_size} text ids, {vocabulary.codes} units, {vocabulary.size} rows in all")
+
+
+def _text_part(config: Experiment) -> TextPart:
+    if config.vocabulary.text is not None:
+        return Llama3Text.read(config.vocabulary.text)
+    return SentencePieceText.train([*_instructions(config.data), *training_texts(config.corpora)], config.vocabulary.pieces)
 
 
 def training_texts(chosen: Sequence[CorpusConfig]) -> Iterator[str]:

@@ -15,7 +15,8 @@ from made_up_world import CODES, TEXTS, make_records
 from cslm_jax.data.config import DataConfig
 from cslm_jax.data.ensure import make_missing_caches
 from cslm_jax.data.records import write_records
-from cslm_jax.vocabulary import JointVocabulary, SentencePieceText
+from cslm_jax.text.sentencepiece import SentencePieceText
+from cslm_jax.vocabulary import JointVocabulary
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ from cslm_jax.evaluate.system import System
 from cslm_jax.generate.sampling import SamplingConfig
 from cslm_jax.speech.align import Word
 from cslm_jax.speech.units import Speech
-from cslm_jax.vocabulary import JointVocabulary, SentencePieceText
+from cslm_jax.text.sentencepiece import SentencePieceText
+from cslm_jax.vocabulary import JointVocabulary
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz猫在哪里它花园红色的住"
 SAMPLES = 800

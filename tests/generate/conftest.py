@@ -8,7 +8,8 @@ import pytest
 
 from cslm_jax.generate.sampling import Generator
 from cslm_jax.model import llama
-from cslm_jax.vocabulary import JointVocabulary, SentencePieceText
+from cslm_jax.text.sentencepiece import SentencePieceText
+from cslm_jax.vocabulary import JointVocabulary
 
 # Tests are imported by file, without this folder on the path; the helper module `script` is found through it.
 sys.path.insert(0, str(Path(__file__).parent))

@@ -9,9 +9,10 @@ import pytest
 from cslm_jax.config import Experiment
 from cslm_jax.data.config import DataConfig
 from cslm_jax.model.llama import LlamaConfig
+from cslm_jax.text.sentencepiece import SentencePieceText
 from cslm_jax.train.config import TrainConfig
 from cslm_jax.train.optimizer import OptimizerConfig
-from cslm_jax.vocabulary import JointVocabulary, SentencePieceText
+from cslm_jax.vocabulary import JointVocabulary
 
 
 @pytest.fixture(scope="session", autouse=True)

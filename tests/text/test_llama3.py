@@ -1,0 +1,123 @@
+"""Llama 3's tokenizer: the ids of an independent implementation, and markers that text cannot write."""
+
+import base64
+import json
+import random
+from pathlib import Path
+
+import pytest
+import tiktoken
+
+from cslm_jax.errors import CslmError
+from cslm_jax.text.llama3 import Llama3Text
+from cslm_jax.vocabulary import JointVocabulary
+
+PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "llama3_tokenizer.model"
+# The split that Meta publishes with the weights, written here once more: the two must agree.
+SPLIT = "|".join([
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)", r"[^\r\n\p{L}\p{N}]?\p{L}+", r"\p{N}{1,3}", r" ?[^\s\p{L}\p{N}]+[\r\n]*", r"\s*[\r\n]+",
+    r"\s+(?!\S)", r"\s+",
+])  # fmt: skip
+TEXTS = [
+    "The cook lives by the river, doesn't she? I'LL ask.",
+    "红色的猫住在花园里，它喜欢吃鱼。今天是2026年11月21日。",
+    "😀👩‍👩‍👧‍👦 naïve café\u0301 Ωmega \u202eright",
+    "def f(x):\n    return {'a': x ** 2}  # 12345678\n\n\n\t\r\nend  ",
+    "1234567.89 and 3,141,592 ＡＢＣ ﷽",
+    "mixed 中文 and English混在一起, twice  as  spaced",
+    "",
+    " ",
+    "\n\n",
+]
+
+MISPLACED = {"model": {"type": "BPE", "vocab": {"a": 0}}, "added_tokens": [{"id": 5, "content": "x"}]}
+OTHER_CHAT = {"model": {"type": "BPE", "vocab": {"a": 0}}, "added_tokens": [{"id": 1, "content": "<|im_start|>"}]}
+
+
+@pytest.fixture(scope="module")
+def text() -> Llama3Text:
+    if not PUBLISHED.is_file():
+        pytest.skip("needs Llama 3's tokenizer.model")
+    return Llama3Text.read(PUBLISHED)
+
+
+@pytest.fixture(scope="module")
+def reference(text) -> tiktoken.Encoding:
+    lines = PUBLISHED.read_bytes().splitlines()
+    ranks = {base64.b64decode(piece): int(rank) for piece, rank in map(bytes.split, lines)}
+    return tiktoken.Encoding("llama3", pat_str=SPLIT, mergeable_ranks=ranks, special_tokens={})
+
+
+@pytest.mark.parametrize("string", TEXTS)
+def test_ids_are_those_of_tiktoken(text, reference, string):
+    assert text.encode(string) == reference.encode_ordinary(string)
+    assert text.decode(text.encode(string)) == string
+
+
+def test_ids_are_those_of_tiktoken_on_random_text(text, reference):
+    """Anything at all: scripts, emoji, white space and digits mixed, from 2,000 draws."""
+    rng = random.Random(0)
+    blocks = [(0x20, 0x7F), (0xA0, 0x500), (0x4E00, 0x9FFF), (0x1F300, 0x1F6FF), (0x9, 0xE), (0x30, 0x3A)]
+    for _ in range(2000):
+        string = "".join(chr(rng.randrange(*rng.choice(blocks))) for _ in range(rng.randrange(40)))
+        assert text.encode(string) == reference.encode_ordinary(string), repr(string)
+        assert text.decode(text.encode(string)) == string
+
+
+def test_special_tokens_have_the_published_ids(text):
+    published = {"<|begin_of_text|>": 128000, "<|end_of_text|>": 128001, "<|start_header_id|>": 128006}
+    published |= {"<|finetune_right_pad_id|>": 128004, "<|end_header_id|>": 128007, "<|eot_id|>": 128009}
+    published |= {"<|reserved_special_token_0|>": 128002, "<|reserved_special_token_247|>": 128255}
+    assert {name: text.markers[name] for name in published} == published
+    assert len(text.markers) == 256 and text.size == 128256
+
+
+def test_text_never_becomes_a_marker(text):
+    assert max(text.encode("<|eot_id|><|begin_of_text|>")) < 128000
+
+
+def test_units_and_markers_follow_the_last_published_id(text):
+    joint = JointVocabulary(text, codes=4096)
+    string = "<|start_header_id|>user<|end_header_id|>\n\n这是输入: <sosp><0><4095><eosp>。<|eot_id|>"
+    ids = joint.encode(string)
+    assert joint.decode(ids) == string
+    assert joint.encode("<0><4095><sosp><eosp>[question][answer]") == [128256, 128256 + 4095, *range(132352, 132356)]
+    assert joint.base_size == 128256 and joint.size == 132480 and joint.size % 128 == 0
+    assert not joint.is_text(128002)  # a reserved marker
+
+
+def test_a_saved_vocabulary_comes_back(text, tmp_path):
+    joint = JointVocabulary(text, codes=16)
+    joint.save(tmp_path)
+    again = JointVocabulary.load(tmp_path)
+    assert again.sha256 == joint.sha256
+    assert again.encode("the cat<sosp><5><eosp>") == joint.encode("the cat<sosp><5><eosp>")
+
+
+def test_both_published_files_give_the_same_tokenizer(text, tmp_path):
+    (tmp_path / "tokenizer.json").write_bytes(text.model)
+    again = Llama3Text.read(tmp_path)
+    assert again.encode(TEXTS[0]) == text.encode(TEXTS[0]) and again.markers == text.markers
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("tokenizer.model", b"IQ== 0\nnot a line\n", "line 2"),
+        ("tokenizer.model", b"IQ== 0\nIg== 7\n", "ranks"),
+        ("tokenizer.json", b'{"model": {"type": "Unigram"}}', "byte-pair"),
+        ("tokenizer.json", b'{"model": ', "tokenizer.json"),
+        ("tokenizer.json", json.dumps(MISPLACED).encode(), "ids that follow"),
+        ("tokenizer.json", json.dumps(OTHER_CHAT).encode(), "eot_id"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CslmError, match=said) as error:
+        Llama3Text.read(tmp_path)
+    assert name in str(error.value)
+
+
+def test_a_folder_without_a_tokenizer_is_named(tmp_path):
+    with pytest.raises(CslmError, match="neither tokenizer.json nor tokenizer.model"):
+        Llama3Text.read(tmp_path)
