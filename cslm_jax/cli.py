@@ -31,6 +31,8 @@ COMMANDS = {
     "train": ("cslm_jax.train.loop:train", "train the LM: text, CPT or SFT"),
     "evaluate": ("cslm_jax.evaluate.evaluate:evaluate", "the paper's measures on held-out items, and the report"),
     "report": ("cslm_jax.evaluate.evaluate:report", "make report.json and report.html again from what was measured"),
+    "convert from-hf": ("cslm_jax.train.convert:from_hf", "a published Llama folder -> a run to begin from"),
+    "convert to-hf": ("cslm_jax.train.convert:to_hf", "a run -> a Llama folder that transformers loads"),
     "respond": ("cslm_jax.generate.respond:respond", "answer a spoken question with speech"),
 }
 
@@ -46,19 +48,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     logging.basicConfig(level=logging.WARNING, format="%(levelname).1s %(name)s: %(message)s")
     logging.getLogger("cslm_jax").setLevel(os.environ.get("CSLM_LOG", "INFO"))
+    name = _name(argv)
     try:
-        command = _command(argv[0])
-        choices, rest = _take_choices(argv[1:])
-        bound = _bind_config(argv[0], command, choices)
-        tyro.cli(bound, args=rest, prog=f"cslm {argv[0]}", use_underscores=True, config=_PARSING)
+        command = _command(name)
+        choices, rest = _take_choices(argv[len(name.split()) :])
+        bound = _bind_config(name, command, choices)
+        tyro.cli(bound, args=rest, prog=f"cslm {name}", use_underscores=True, config=_PARSING)
     except CslmError as error:
-        print(f"cslm {argv[0]}: {error}", file=sys.stderr)
+        print(f"cslm {name}: {error}", file=sys.stderr)
         return 2
     return 0
 
 
+def _name(argv: Sequence[str]) -> str:
+    """The command's name, of one word or two."""
+    two = " ".join(argv[:2])
+    family = any(name.startswith(f"{argv[0]} ") for name in COMMANDS)
+    return two if family else argv[0]
+
+
 def _overview() -> str:
-    rows = [f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items()]
+    rows = [f"  {name:<18}{text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(["usage: cslm <command> [--config=FILE] [--config.path.to.field=value] [flags]", "", *rows, "",
                       "cslm <command> [--config=FILE] --help lists every flag and config field."])  # fmt: skip
 

@@ -64,7 +64,12 @@ def values(module: nnx.Module) -> Params:
 
 
 def map_declared(function: Callable[[Declaration], Any], declared: Params) -> Params:
-    return jax.tree.map(function, declared, is_leaf=lambda node: isinstance(node, Declaration))
+    return jax.tree.map(function, declared, is_leaf=is_declaration)
+
+
+def is_declaration(node: Any) -> bool:
+    """For the `is_leaf` of JAX's tree functions."""
+    return isinstance(node, Declaration)
 
 
 def _pure(state: nnx.State, read: Callable[[nnx.Variable], Any]) -> Params:

@@ -152,6 +152,29 @@ def read_model(workdir: str | Path, shardings: Callable[[LlamaConfig], Params] |
     raise CslmError(f"{directory} holds no checkpoint that can be read")
 
 
+def newest(workdir: str | Path) -> tuple[epath.Path, Origin]:
+    """Folder and origin of the newest checkpoint of a run, without its arrays.
+
+    Raises:
+        CslmError: the run has no checkpoint, or its newest one says nothing of its origin.
+    """
+    directory = _directory(workdir)
+    steps = ocp.utils.checkpoint_steps(directory) if directory.is_dir() else []
+    if not steps:
+        raise CslmError(f"{workdir} holds no checkpoints; train it first with `cslm train --config.workdir={workdir}`")
+    folder = directory / str(max(steps))
+    origin = _unless_damaged(folder, lambda: _read_origin(folder))
+    if origin is None:
+        raise CslmError(f"{folder} is damaged; move it away to use the checkpoint before it")
+    return folder, origin
+
+
+def write_origin(folder: epath.Path, origin: Origin) -> None:
+    """Completes a checkpoint whose arrays were written one by one (`cslm_jax.train.arrays`)."""
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
+        checkpointer.save(folder / "origin", dataclasses.asdict(origin))
+
+
 def _unless_damaged(folder: epath.Path, read: Callable[[], T]) -> T | None:
     """What `read` gives, or None and a warning if it cannot read the files of a checkpoint.
 

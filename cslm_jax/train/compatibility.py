@@ -15,6 +15,8 @@ NUMERICS = ("compute_dtype", "attention", "remat", "unroll")
 """Fields of the model that change how it is computed, not what it is."""
 STRUCTURAL = ("optimizer.algorithm", "optimizer.moment_dtype")
 """Fields outside the model that change what a checkpoint holds."""
+CONVERTED = ("model.vocabulary_size", "model.param_dtype")
+"""Fields of the model that may differ from those of the run it begins from: the table grows, the weights are cast."""
 FREE = ("name", "workdir", "mesh", "evaluate", "sampling", "corpora", "tokenizer", "decoder", "vocabulary")
 """Parts of the experiment that do not touch a run's losses."""
 
@@ -40,12 +42,15 @@ def check_resume(origin: Origin, experiment: Mapping[str, Any], vocabulary_sha25
 def check_start(origin: Origin, model: LlamaConfig, vocabulary_sha256: str, where: str) -> None:
     """Refuses to start `model` from a run of another architecture; the vocabulary may have grown.
 
+    A model that was imported as it is (`cslm convert from-hf --units=0`) names no vocabulary and goes with any.
+
     Raises:
         CslmError: naming the field.
     """
-    _check_vocabulary(origin, vocabulary_sha256, where)
+    if origin.vocabulary_sha256:
+        _check_vocabulary(origin, vocabulary_sha256, where)
     for field, (old, new) in _differences({"model": origin.experiment["model"]}, {"model": dataclasses.asdict(model)}):
-        if _is_architecture(field) and field != "model.vocabulary_size":
+        if _is_architecture(field) and field not in CONVERTED:
             raise CslmError(f"config.{field} is {new}, but the model in {where} (train.init_from) has {old}; make them equal")
 
 
