@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -82,20 +82,23 @@ def make_records_of(chosen: Sequence[CorpusConfig], config: DataConfig, worker: 
     if len(set(names)) < len(names):
         raise CslmError(f"config.corpora: two corpora have the same name ({', '.join(names)})")
     load = LoadingProcesses(config.prepare.processes) if config.prepare.processes else load_here
+    # One for all corpora: it compiles a function for each length that it meets, and text alone needs none.
+    tokenizer = functools.cache(functools.partial(SpeechTokenizer.load, config.tokenizer))
     try:
         for corpus in chosen:
-            _make_corpus(corpus, config, load, worker, workers)
+            _make_corpus(corpus, config, tokenizer, load, worker, workers)
     finally:
         if isinstance(load, LoadingProcesses):
             load.close()
 
 
-def _make_corpus(corpus: CorpusConfig, config: DataConfig, load: Load, worker: int, workers: int) -> None:
+def _make_corpus(
+    corpus: CorpusConfig, config: DataConfig, tokenizer: Callable[[], SpeechTokenizer], load: Load, worker: int, workers: int
+) -> None:
     directory = Path(config.records) / corpus.name
     fingerprint = _fingerprint(Path(config.tokenizer))
     _check_unchanged(directory, corpus, config.prepare.shard_items, fingerprint)
     todo, ahead = itertools.tee(_todo(corpus, config, directory, worker, workers))
-    tokenizer = functools.cache(functools.partial(SpeechTokenizer.load, config.tokenizer))
     items = (item for part in ahead for item in part.items)
     made = make_records(items, corpus, config.languages, tokenizer, load, config.prepare.together)
     with _Progress(corpus.name) as progress:

@@ -92,5 +92,5 @@ def experiment(stage: str, steps: int, learning_rate: float, weights: Mapping[st
             vocabulary="text" if stage == "text" else "joint",
         ),  # fmt: skip
         sampling=SamplingConfig(greedy=True, max_new_tokens=320),
-        evaluate=EvaluateConfig(report=f"{PREPARED}/report", bars=BARS),
+        evaluate=EvaluateConfig(report=f"{PREPARED}/report", s2s=100, bars=BARS),
     )

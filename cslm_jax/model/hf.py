@@ -6,12 +6,11 @@ RoPE pairs are alike (`cslm_jax.model.rope`), so nothing is permuted.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import ml_dtypes
@@ -77,8 +76,17 @@ def _fan_in(declaration: Declaration) -> int:
     return shape[0] if axes[0] == "width" else math.prod(shape[:-1])
 
 
+class _Stored(NamedTuple):
+    file: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
 class Folder:
-    """A checkpoint's tensors, opened but not read: safetensors, whole or in shards with an index."""
+    """A checkpoint's tensors: safetensors, whole or in shards with an index.
+
+    A file is open only while something is read from it, for the pages of a mapped file count as memory of the process.
+    """
 
     def __init__(self, directory: str | Path):
         """
@@ -86,15 +94,7 @@ class Folder:
             CslmError: there are no safetensors, or a file is missing or damaged; the message names it.
         """
         self.directory = Path(directory)
-        self._open = contextlib.ExitStack()
-        self._files = {file: self._opened(file) for file in self._shards()}
-        self._file_of = {name: file for file, opened in self._files.items() for name in opened.keys()}
-
-    def __enter__(self) -> Folder:
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self._open.close()
+        self._stored = {name: stored for file in self._shards() for name, stored in self._described(file)}
 
     def _shards(self) -> list[str]:
         index = self.directory / INDEX
@@ -110,26 +110,29 @@ class Folder:
             "take the safetensors of the same checkpoint"
         )
 
-    def _opened(self, file: str) -> Any:
+    def _described(self, file: str) -> Iterator[tuple[str, _Stored]]:
         try:
-            return self._open.enter_context(safe_open(self.directory / file, "np"))
+            with safe_open(self.directory / file, "np") as opened:
+                for name in opened.keys():
+                    tensor = opened.get_slice(name)
+                    yield name, _Stored(file, tuple(tensor.get_shape()), tensor.get_dtype())
         except (OSError, SafetensorError) as error:
             raise CslmError(f"{self.directory / file} cannot be read ({error}); download it again") from error
 
     def check(self, config: LlamaConfig) -> None:
         """Raises CslmError if the tensors are not those of this model; lists what is missing, surplus, or of another shape."""
         expected = {part.name: published_shape(declaration) for declaration in _declared(config) for part in parts(declaration)}
-        found = {name for name in self._file_of if not name.endswith(_IGNORED)}
+        found = {name for name in self._stored if not name.endswith(_IGNORED)}
         if config.tied:
             found.discard("lm_head.weight")  # some write the table twice
         wrong = [f"missing: {name}" for name in sorted(expected.keys() - found)]
         wrong += [f"surplus: {name}" for name in sorted(found - expected.keys())]
         for name in sorted(expected.keys() & found):
-            tensor = self._slice(name)
-            if (shape := tuple(tensor.get_shape())) != expected[name]:
+            _, shape, dtype = self._stored[name]
+            if shape != expected[name]:
                 wrong.append(f"{name} has shape {shape}, not {expected[name]}")
-            elif tensor.get_dtype() not in _DTYPES:
-                wrong.append(f"{name} is {tensor.get_dtype()}, not one of {', '.join(_DTYPES)}")
+            elif dtype not in _DTYPES:
+                wrong.append(f"{name} is {dtype}, not one of {', '.join(_DTYPES)}")
         if wrong:
             more = f"\n  ... and {len(wrong) - 20} more" if len(wrong) > 20 else ""
             listed = "\n  ".join(wrong[:20])
@@ -137,18 +140,16 @@ class Folder:
 
     def dtype(self, declaration: Declaration) -> np.dtype:
         """Type in which a parameter is stored."""
-        return np.dtype(_DTYPES[self._slice(parts(declaration)[0].name).get_dtype()])
+        return np.dtype(_DTYPES[self._stored[parts(declaration)[0].name].dtype])
 
     def read(self, name: str, declaration: Declaration) -> Shaped[np.ndarray, "..."]:
         """One published tensor, in our layout."""
-        return from_published(self._slice(name)[:], declaration)
+        return from_published(self.rows(name, slice(None)), declaration)
 
     def rows(self, name: str, which: slice) -> Shaped[np.ndarray, "R D"]:
-        """Rows of a token table."""
-        return self._slice(name)[which]
-
-    def _slice(self, name: str) -> Any:
-        return self._files[self._file_of[name]].get_slice(name)
+        """Rows of a published tensor."""
+        with safe_open(self.directory / self._stored[name].file, "np") as opened:
+            return opened.get_slice(name)[which]
 
 
 def write(tensors: Iterable[tuple[str, Shaped[np.ndarray, "..."]]], directory: Path, shard_bytes: int) -> None:

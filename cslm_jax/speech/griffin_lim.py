@@ -28,8 +28,8 @@ class GriffinLimConfig:
 
     inversion_steps: int = 20
     """Updates that fit the linear spectrum to the mel; librosa's exact solver costs 50 times as much for no gain."""
-    phase_steps: int = 32
-    """Griffin-Lim iterations; twice as many bring the mel of the sound 4% closer."""
+    phase_steps: int = 16
+    """Griffin-Lim iterations; a recogniser understands the sound of 8 as well as that of 32."""
     momentum: float = 0.99
     """Of the fast Griffin-Lim algorithm (Perraudin et al., 2013)."""
 

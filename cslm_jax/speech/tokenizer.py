@@ -116,7 +116,7 @@ class SpeechTokenizer:
         config, labels = load_description(
             directory / DESCRIPTION, lambda found: (S3Config(**found["model"]), ctc.Labels(tuple(found["characters"])))
         )
-        model = new_model(config, labels)
+        model = nnx.eval_shape(lambda: new_model(config, labels))  # no random weights that would be overwritten at once
         load_weights(model, directory / WEIGHTS)
         return cls(model, labels, batch_seconds)
 

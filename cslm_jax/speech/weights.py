@@ -50,7 +50,7 @@ def save_weights(module: nnx.Module, path: Path) -> None:
 
 
 def load_weights(module: nnx.Module, path: Path) -> None:
-    """Reads into `module` what `save_weights` wrote.
+    """Reads into `module`, which may be abstract (`nnx.eval_shape`), what `save_weights` wrote.
 
     Raises:
         CslmError: the file is missing or damaged, or belongs to a module of other sizes.
@@ -69,4 +69,4 @@ def load_weights(module: nnx.Module, path: Path) -> None:
 
 
 def _named(state: nnx.State) -> dict[str, Array]:
-    return {".".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(state)}
+    return {".".join(map(str, path)): leaf.get_value() for path, leaf in nnx.to_flat_state(state)}

@@ -51,26 +51,20 @@ def from_hf(source: str, output: str, units: int = 4096, pad_to: int = 128, nois
     """
     config = read_config(source)
     final = _free(Path(output) / "checkpoints")
-    with hf.Folder(source) as folder:
-        folder.check(config)
-        vocabulary = _vocabulary(source, config, units, pad_to)
-        dtype = folder.dtype(llama.declared(config)["embedding"])
-        if dtype.name not in ("float32", "bfloat16"):
-            dtype = np.dtype(np.float32)  # float16 has no master weights here
-        rows = config.vocabulary_size if vocabulary is None else vocabulary.size
-        grown = dataclasses.replace(config, vocabulary_size=rows, param_dtype=dtype.name)
-        if vocabulary is not None:
-            vocabulary.save(Path(output) / "vocabulary")
-        temporary = _emptied(final.with_name("checkpoints.tmp"))
-        _write_params(
-            folder, epath.Path(temporary.resolve()) / "0" / "params", config, grown, functools.partial(new_rows, noise, seed)
-        )
-    sha256 = "" if vocabulary is None else vocabulary.sha256
-    write_origin(epath.Path(temporary.resolve()) / "0", Origin({"model": dataclasses.asdict(grown)}, sha256))
+    folder = hf.Folder(source)
+    folder.check(config)
+    vocabulary = _vocabulary(source, config, units, pad_to)
+    rows = config.vocabulary_size if vocabulary is None else vocabulary.size
+    grown = dataclasses.replace(config, vocabulary_size=rows, param_dtype=_param_dtype(folder, config))
+    if vocabulary is not None:
+        vocabulary.save(Path(output) / "vocabulary")
+    temporary = _emptied(final.with_name("checkpoints.tmp"))
+    step = epath.Path(temporary.resolve()) / "0"
+    _write_params(folder, step / "params", config, grown, functools.partial(new_rows, noise, seed))
+    write_origin(step, Origin({"model": dataclasses.asdict(grown)}, vocabulary.sha256 if vocabulary else ""))
     temporary.rename(final)
-    print(
-        f"{output}: {config.layers} layers, {config.vocabulary_size} -> {rows} rows; begin with --config.train.init_from={output}"
-    )
+    grew = f"{config.vocabulary_size} -> {rows} rows"
+    print(f"{output}: {config.layers} layers, {grew}; begin with --config.train.init_from={output}")
 
 
 def to_hf(source: str, output: str, vocabulary: str | None = None, shard_gib: float = 2.0) -> None:
@@ -98,6 +92,12 @@ def to_hf(source: str, output: str, vocabulary: str | None = None, shard_gib: fl
         logger.warning("%s gets no tokenizer: only Llama 3's has the form that Hugging Face reads", output)
     temporary.rename(final)
     print(f"{output}: step {folder.name} of {source}, {config.layers} layers, {config.vocabulary_size} -> {rows} rows")
+
+
+def _param_dtype(folder: hf.Folder, config: LlamaConfig) -> str:
+    """As stored, but float16 becomes float32: there are no master weights in it."""
+    stored = folder.dtype(llama.declared(config)["embedding"]).name
+    return stored if stored in ("float32", "bfloat16") else "float32"
 
 
 def _vocabulary(source: str, config: LlamaConfig, units: int, pad_to: int) -> JointVocabulary | None:
