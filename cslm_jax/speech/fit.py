@@ -21,7 +21,7 @@ import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array
-from optax.contrib import muon
+from optax.contrib import MuonDimensionNumbers, muon
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
@@ -95,11 +95,36 @@ class FitConfig:
     def optimizer(self) -> optax.GradientTransformation:
         rates, decay = self.schedule(), self.weight_decay
         if self.algorithm == "muon":
-            algorithm = muon(rates, adam_b2=0.98, weight_decay=decay, consistent_rms=MUON_RMS)
+            algorithm = _by_shape(muon(
+                rates, adam_b2=0.98, weight_decay=decay, consistent_rms=MUON_RMS, muon_weight_dimension_numbers=_matrices
+            ))  # fmt: skip
         else:
             matrices = lambda params: jax.tree.map(lambda x: x.ndim > 1, params)
             algorithm = optax.adamw(rates, b2=0.98, weight_decay=decay, mask=matrices)
         return optax.chain(optax.clip_by_global_norm(self.clip), algorithm)
+
+
+def _matrices(stacks: Mapping[str, Array | optax.MaskedNode]) -> dict[str, MuonDimensionNumbers | None]:
+    """Which stacks of `_by_shape` Muon trains: those of two axes more than the stack's own."""
+    return {shape: MuonDimensionNumbers(1, 2) if getattr(stack, "ndim", 0) == 3 else None for shape, stack in stacks.items()}
+
+
+def _by_shape(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """`inner` over stacks {shape: arrays of that shape}: one product of twenty small matrices is much faster than twenty."""
+
+    def stacked(tree) -> dict[str, Array]:
+        groups: dict[str, list[Array]] = {}
+        for leaf in jax.tree.leaves(tree):
+            groups.setdefault(str(leaf.shape), []).append(leaf)
+        return {shape: jnp.stack(leaves) for shape, leaves in groups.items()}
+
+    def update(updates, state, params):
+        leaves, structure = jax.tree.flatten(updates)
+        stacks, state = inner.update(stacked(updates), state, stacked(params))
+        rows = {shape: iter(stack) for shape, stack in stacks.items()}
+        return jax.tree.unflatten(structure, [next(rows[str(leaf.shape)]) for leaf in leaves]), state
+
+    return optax.GradientTransformation(lambda params: inner.init(stacked(params)), update)
 
 
 def fit(
