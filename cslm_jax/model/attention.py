@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from cslm_jax.model.splash import splash
+
 logger = logging.getLogger(__name__)
 
 BLOCKS = 4
@@ -89,7 +91,9 @@ def _by_group(query: Float[Array, "B T H K"], groups: int) -> Float[Array, "B G 
     return jnp.transpose(query.reshape(batch, length, groups, heads // groups, head_dim), (0, 2, 3, 1, 4))
 
 
-KERNELS: dict[str, Kernel] = {"reference": reference, "blocked": blocked}
+KERNELS: dict[str, Kernel] = {"reference": reference, "blocked": blocked, "splash": splash}
+PLATFORMS = {"cpu": "blocked", "tpu": "splash"}
+"""The kernel that "auto" takes; `blocked` elsewhere too, where it works but is not fused."""
 
 
 def check(name: str) -> None:
@@ -99,15 +103,20 @@ def check(name: str) -> None:
 
 
 def select(name: str) -> Kernel:
-    """The kernel of that name; "auto" takes `blocked`, which is made for a CPU.
+    """The kernel of that name; "auto" takes the one for this platform. Logs its choice once.
 
-    Elsewhere it does half of the work of `reference` too, but both keep all scores in memory, which a fused kernel would
-    not: there is none yet, and "auto" says so in a warning. Logs its choice once.
+    Where there is none, it takes `blocked`: half of the work of `reference`, but it keeps all scores in memory, which a
+    fused kernel would not; "auto" says so in a warning.
     """
     check(name)
-    chosen = "blocked" if name == "auto" else name
+    chosen = for_platform(jax.default_backend()) if name == "auto" else name
     _log_choice(chosen, automatic=name == "auto")
     return KERNELS[chosen]
+
+
+def for_platform(platform: str) -> str:
+    """Name of the kernel that "auto" takes on cpu, gpu or tpu."""
+    return PLATFORMS.get(platform, "blocked")
 
 
 def over_cache(
@@ -129,7 +138,7 @@ def _visible(segment_ids: Int[Array, "B T"], start: int, end: int) -> Bool[Array
 @functools.cache
 def _log_choice(name: str, automatic: bool) -> None:
     backend = jax.default_backend()
-    if automatic and backend != "cpu":
+    if automatic and backend not in PLATFORMS:
         logger.warning("there is no fused attention kernel for %s yet; model.attention=auto takes %s", backend, name)
     else:
         logger.info("attention kernel: %s on %s", name, backend)

@@ -54,7 +54,7 @@ class LlamaConfig:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of activations and matrix products; softmax, norms and loss stay in float32."""
     attention: str = "auto"
-    """Attention kernel: reference, blocked, or auto (blocked; with a warning where a fused kernel is missing)."""
+    """Attention kernel: reference, blocked, splash (TPU), or auto: the platform's own, with a warning where there is none."""
     remat: str = "none"
     """What the backward pass recomputes: none, full, dots or attention."""
     unroll: int = 1

@@ -1,11 +1,17 @@
 """Every kernel agrees with the reference, gradients included, and none looks across segments or ahead."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from cslm_jax.model import attention
+from cslm_jax.model.splash import splash
+
+# The TPU kernel runs here as an interpreted program.
+KERNELS = attention.KERNELS | {"splash": functools.partial(splash, interpret=True)}
 
 
 def inputs(length):
@@ -34,7 +40,7 @@ def test_reference_is_attention():
     np.testing.assert_allclose(attention.reference(*arguments), numpy_attention(*arguments), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(set(attention.KERNELS) - {"reference"}))
+@pytest.mark.parametrize("name", sorted(set(KERNELS) - {"reference"}))
 @pytest.mark.parametrize("length", [3, 37])
 def test_kernel_equals_reference(name, length):
     query, key, value, segments = inputs(length)
@@ -47,16 +53,16 @@ def test_kernel_equals_reference(name, length):
 
         return jax.jit(jax.value_and_grad(mixed, argnums=(0, 1, 2), has_aux=True))(query, key, value)
 
-    (_, out), gradients = run(attention.KERNELS[name])
+    (_, out), gradients = run(KERNELS[name])
     (_, expected), expected_gradients = run(attention.reference)
     np.testing.assert_allclose(out, expected, atol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), gradients, expected_gradients)
 
 
-@pytest.mark.parametrize("name", sorted(attention.KERNELS))
+@pytest.mark.parametrize("name", sorted(KERNELS))
 def test_nothing_leaks_between_segments_or_from_the_future(name):
     query, key, value, segments = inputs(48)
-    kernel = jax.jit(attention.KERNELS[name])
+    kernel = jax.jit(KERNELS[name])
     changed = kernel(query, key.at[0, 20].add(9.0), value.at[0, 20].add(9.0), segments)
     differs = np.abs(changed - kernel(query, key, value, segments)).max(axis=(2, 3)) > 1e-6
     mine = np.asarray(segments[0]) == segments[0, 20]
@@ -64,14 +70,14 @@ def test_nothing_leaks_between_segments_or_from_the_future(name):
     assert not differs[1].any()
 
 
-@pytest.mark.parametrize("backend, warnings", [("cpu", 0), ("tpu", 1)])
-def test_auto_says_once_that_a_fused_kernel_is_missing(monkeypatch, caplog, backend, warnings):
+@pytest.mark.parametrize("backend, kernel, warnings", [("cpu", "blocked", 0), ("tpu", "splash", 0), ("gpu", "blocked", 1)])
+def test_auto_says_once_that_a_fused_kernel_is_missing(monkeypatch, caplog, backend, kernel, warnings):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     attention._log_choice.cache_clear()
     with caplog.at_level("INFO", "cslm_jax"):
-        assert [attention.select("auto") for _ in range(2)] == [attention.blocked] * 2
+        assert [attention.select("auto") for _ in range(2)] == [attention.KERNELS[kernel]] * 2
     assert len(caplog.records) == 1
-    assert ["no fused attention kernel for tpu" in record.getMessage() for record in caplog.records].count(True) == warnings
+    assert ["no fused attention kernel for gpu" in record.getMessage() for record in caplog.records].count(True) == warnings
     attention._log_choice.cache_clear()
 
 
