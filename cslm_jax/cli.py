@@ -31,6 +31,7 @@ COMMANDS = {
     "train": ("cslm_jax.train.loop:train", "train the LM: text, CPT or SFT"),
     "evaluate": ("cslm_jax.evaluate.evaluate:evaluate", "the paper's measures on held-out items, and the report"),
     "report": ("cslm_jax.evaluate.evaluate:report", "make report.json and report.html again from what was measured"),
+    "plan": ("cslm_jax.train.plan:plan", "compile the train step for TPU pods: does it fit, how fast, how long"),
     "convert from-hf": ("cslm_jax.train.convert:from_hf", "a published Llama folder -> a run to begin from"),
     "convert to-hf": ("cslm_jax.train.convert:to_hf", "a run -> a Llama folder that transformers loads"),
     "respond": ("cslm_jax.generate.respond:respond", "answer a spoken question with speech"),

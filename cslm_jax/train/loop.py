@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -20,9 +20,9 @@ from cslm_jax.train import distributed, sharding
 from cslm_jax.train.checkpoint import Checkpoints, Origin
 from cslm_jax.train.interrupt import EXIT_STATUS, Interrupt
 from cslm_jax.train.metrics import MetricsLog, NoLog, make_log
-from cslm_jax.train.optimizer import make_optimizer, schedule
-from cslm_jax.train.start import begin, state_shardings, with_vocabulary_size
-from cslm_jax.train.step import Metrics, TrainState, make_train_step
+from cslm_jax.train.optimizer import make_optimizer
+from cslm_jax.train.start import begin, jit_train_step, with_vocabulary_size
+from cslm_jax.train.step import Metrics, TrainState
 from cslm_jax.vocabulary import JointVocabulary
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class _Run:
         if interrupt.asked(0):
             logger.warning("asked to stop before the first step; the same command begins with step %d", first)
             return False
-        step_function = self._compiled()
+        step_function = jit_train_step(self.config, self.mesh, self.optimizer, len(self.loader.tasks))
         running: tuple[int, Metrics] | None = None
         for step, batch in self._batches(first):
             state, metrics = step_function(state, batch)
@@ -124,13 +124,6 @@ class _Run:
                 bar.update()
                 if step + 1 == steps:
                     return
-
-    def _compiled(self) -> Callable:
-        config = self.config
-        state = state_shardings(config.model, self.mesh, self.optimizer)
-        rates = schedule(config.optimizer, config.train.steps)
-        step = make_train_step(config.model, config.train, self.optimizer, rates, len(self.loader.tasks))
-        return jax.jit(step, donate_argnums=0, out_shardings=(state, sharding.replicated(self.mesh)))
 
     def _report(self, running: tuple[int, Metrics] | None) -> None:
         """Reads the figures of a step that was started, and stops the run if they are not finite."""

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import logging
+from collections.abc import Callable
 
 import jax
 import optax
@@ -16,7 +17,8 @@ from cslm_jax.model.vocabulary_extension import extend_vocabulary
 from cslm_jax.train import sharding
 from cslm_jax.train.checkpoint import Checkpoints, Origin, read_model
 from cslm_jax.train.compatibility import check_resume, check_start
-from cslm_jax.train.step import TrainState, init_state
+from cslm_jax.train.optimizer import schedule
+from cslm_jax.train.step import TrainState, init_state, make_train_step
 from cslm_jax.vocabulary import JointVocabulary
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ def begin(config, origin: Origin, mesh: Mesh, optimizer: optax.GradientTransform
     3. else fresh parameters from the seed.
     """
     shardings = state_shardings(config.model, mesh, optimizer)
-    like = _abstract_state(config.model, optimizer, shardings)
+    like = abstract_state(config.model, optimizer, shardings)
     accept = functools.partial(
         check_resume,
         experiment=origin.experiment,
@@ -72,6 +74,14 @@ def state_shardings(model: LlamaConfig, mesh: Mesh, optimizer: optax.GradientTra
     return TrainState(everywhere, params, moments)
 
 
+def jit_train_step(config, mesh: Mesh, optimizer: optax.GradientTransformation, tasks: int) -> Callable:
+    """The step as it is compiled: the state donated, its layout kept, figures on every device."""
+    rates = schedule(config.optimizer, config.train.steps)
+    step = make_train_step(config.model, config.train, optimizer, rates, tasks)
+    layout = state_shardings(config.model, mesh, optimizer), sharding.replicated(mesh)
+    return jax.jit(step, donate_argnums=0, out_shardings=layout)
+
+
 def _first_params(config, origin: Origin, mesh: Mesh, shardings: Params) -> Params:
     if config.train.init_from is None:
         make = jax.jit(lambda key: llama.initialise(config.model, key), out_shardings=shardings)
@@ -89,9 +99,10 @@ def _cast(params: Params, model: LlamaConfig) -> Params:
 
 
 def _abstract_params(model: LlamaConfig) -> Params:
-    return jax.eval_shape(lambda key: llama.initialise(model, key), jax.random.key(0))
+    return jax.eval_shape(lambda: llama.initialise(model, jax.random.key(0)))
 
 
-def _abstract_state(model: LlamaConfig, optimizer: optax.GradientTransformation, shardings: TrainState) -> TrainState:
+def abstract_state(model: LlamaConfig, optimizer: optax.GradientTransformation, shardings: TrainState) -> TrainState:
+    """Shapes, types and places of everything that a step changes; allocates nothing."""
     shapes = jax.eval_shape(lambda p: init_state(p, optimizer), _abstract_params(model))
     return jax.tree.map(lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), shapes, shardings)

@@ -1,0 +1,60 @@
+"""A plan: what is sent by formula, and what the TPU compiler says of a step where its package is installed."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from cslm_jax import config as experiments
+from cslm_jax.errors import CslmError
+from cslm_jax.model.flops import matrix_parameters
+from cslm_jax.model.llama import LlamaConfig
+from cslm_jax.train.plan import plan, received
+
+MODEL = LlamaConfig(
+    vocabulary_size=512, width=256, layers=2, heads=4, kv_heads=2, head_dim=64, mlp_width=512, compute_dtype="bfloat16"
+)
+
+
+def experiment(make, tmp_path, model=MODEL, rows=8, length=256):
+    config = make(tmp_path, model=model)
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, global_batch=rows, row_length=length))
+
+
+def test_fsdp_gathers_weights_twice_and_scatters_gradients(make_experiment, tmp_path):
+    config = experiment(make_experiment, tmp_path)
+    mesh = {"data": 1, "fsdp": 4, "tensor": 1}
+    assert received(config, mesh) == 0.75 * matrix_parameters(MODEL) * (2 + 2 + 4)
+    assert received(config, {"data": 1, "fsdp": 1, "tensor": 1}) == 0
+
+
+def test_tensor_sums_activations_and_halves_the_weights(make_experiment, tmp_path):
+    config = experiment(make_experiment, tmp_path)
+    activations = 8 * 256 / 4 * 256 * 2
+    expected = 0.75 * matrix_parameters(MODEL) / 2 * 8 + 4 * 2 * 2 * 0.5 * activations
+    assert received(config, {"data": 1, "fsdp": 4, "tensor": 2}) == expected
+
+
+def test_an_unknown_chip_and_a_missing_size_are_told(make_experiment, tmp_path):
+    with pytest.raises(CslmError, match="v4, v5e, v5p, v6e"):
+        plan(experiment(make_experiment, tmp_path), "v9:2x2")
+
+
+@pytest.mark.parametrize(("layers", "fits"), [(2, True), (12_000, False)])
+def test_the_compiler_says_whether_a_step_fits(make_experiment, tmp_path, capsys, layers, fits):
+    pytest.importorskip("libtpu")
+    model = dataclasses.replace(MODEL, layers=layers, remat="full")
+    plan(experiment(make_experiment, tmp_path, model), "v5e:2x2", json=str(tmp_path / "plan.json"))
+    (found,) = json.loads((tmp_path / "plan.json").read_text())
+    assert found["fits"] is fits and found["chips"] == 4 and found["mesh"]["fsdp"] == 4
+    assert ("yes" if fits else "NO") in capsys.readouterr().out
+    if fits:
+        assert 0 < found["arguments_gib_per_chip"] < found["peak_gib_per_chip"] < 1
+
+
+def test_the_shipped_8b_config_is_the_papers():
+    config = experiments.load(Path(__file__).parents[2] / "configs" / "llama31_8b_cpt.py")
+    assert config.data.global_batch == 288 and config.data.row_length == 2048
+    assert config.optimizer.learning_rate == 6e-5 and config.optimizer.weight_decay == 0
+    assert config.train.steps * 288 * 2048 == pytest.approx(10e9, rel=1e-4)
