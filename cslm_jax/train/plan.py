@@ -77,6 +77,7 @@ def plan(config: Experiment, topology: str = "v5e:8x8", json: str | None = None)
         topology: one or more, with commas: v5e:8x8,v5p:4x4x4,v6e:4x4.
         json: file for the same figures.
     """
+    jax.config.update("jax_platforms", "cpu")  # nothing is computed: it must not look for, or hold, the machine's accelerators
     plans = [plan_for(config, name) for name in tqdm(topology.split(","), desc="plan", unit="topology")]
     print(_table(plans))
     if json is not None:
@@ -84,7 +85,8 @@ def plan(config: Experiment, topology: str = "v5e:8x8", json: str | None = None)
 
 
 def plan_for(config: Experiment, topology: str) -> Plan:
-    """
+    """The plan of one topology.
+
     Raises:
         CslmError: there is no such topology, no libtpu, or the config's mesh does not fit the devices.
     """
