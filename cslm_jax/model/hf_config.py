@@ -51,6 +51,7 @@ def read_config(directory: str | Path) -> LlamaConfig:
             head_dim=found.get("head_dim") or found["hidden_size"] // heads,
             rope_theta=float(rope.get("rope_theta") or found.get("rope_theta") or 10_000.0),
             rope_scaling=_scaling(rope),
+            max_positions=found.get("max_position_embeddings") or LlamaConfig.max_positions,
             tied=bool(found.get("tie_word_embeddings", False)),
         )
     except (KeyError, ValueError, TypeError) as error:
@@ -92,6 +93,7 @@ def write_config(config: LlamaConfig, directory: Path, more: Mapping[str, Any]) 
         **{theirs: getattr(config, ours) for ours, theirs in _SIZES.items()},
         "num_key_value_heads": config.kv_heads,
         "head_dim": config.head_dim,
+        "max_position_embeddings": config.max_positions,
         "rope_theta": config.rope_theta,
         "rope_scaling": None if config.rope_scaling is None else rope,
         "rope_parameters": rope | {"rope_theta": config.rope_theta},

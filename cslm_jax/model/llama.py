@@ -47,6 +47,8 @@ class LlamaConfig:
     """Llama-3.1 frequency scaling; None for none."""
     norm_epsilon: float = 1e-5
     """Added to the mean square in RMSNorm."""
+    max_positions: int = 131_072
+    """Longest text that the model is meant for. It limits nothing here; exported checkpoints tell it to other tools."""
     tied: bool = False
     """Use the token table as the output layer too."""
     param_dtype: Literal["float32", "bfloat16"] = "float32"

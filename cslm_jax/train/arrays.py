@@ -16,6 +16,8 @@ import tensorstore
 from etils import epath
 from jaxtyping import Shaped
 
+from cslm_jax.errors import CslmError
+
 Names = tuple[str, ...]
 """Path of an array in the tree."""
 
@@ -47,9 +49,16 @@ def fill(
         array[index].write(block).result()
 
 
-def read(folder: epath.Path, names: Names) -> tensorstore.TensorStore:
-    """One array of a checkpoint, opened: index it and call `.read().result()`."""
-    return tensorstore.open(_spec(folder, names), open=True, read=True).result()
+def read(folder: epath.Path, names: Names, index: Any) -> Shaped[np.ndarray, "..."]:
+    """What stands at an index of one array of a checkpoint.
+
+    Raises:
+        CslmError: it cannot be read.
+    """
+    try:
+        return tensorstore.open(_spec(folder, names), open=True, read=True).result()[index].read().result()
+    except ValueError as error:  # of TensorStore, whatever it is that a damaged file made it stumble over
+        raise CslmError(f"{folder} is damaged: {'.'.join(names)} cannot be read ({str(error)[:200]})") from error
 
 
 def _make(folder: epath.Path, names: Names, shape, dtype: np.dtype, chunk: tuple[int, ...]) -> tensorstore.TensorStore:

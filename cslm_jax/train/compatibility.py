@@ -11,8 +11,8 @@ from cslm_jax.train.checkpoint import Origin
 
 logger = logging.getLogger(__name__)
 
-NUMERICS = ("compute_dtype", "attention", "remat", "unroll")
-"""Fields of the model that change how it is computed, not what it is."""
+NUMERICS = ("compute_dtype", "attention", "remat", "unroll", "max_positions")
+"""Fields of the model that change how it is computed or described, not what it is."""
 STRUCTURAL = ("optimizer.algorithm", "optimizer.moment_dtype")
 """Fields outside the model that change what a checkpoint holds."""
 CONVERTED = ("model.vocabulary_size", "model.param_dtype")

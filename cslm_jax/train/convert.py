@@ -147,11 +147,10 @@ def _table(folder: hf.Folder, old: Declaration, new: Declaration, make_rows) -> 
 
 def _published(params: epath.Path, config: LlamaConfig, rows: int, bar: tqdm) -> Iterator[tuple[str, np.ndarray]]:
     """The published tensors, layer by layer as other tools write them."""
-    opened = [(declaration, arrays.read(params, names)) for names, declaration in _named(llama.declared(config))]
-    parts = [(part, declaration, array) for declaration, array in opened for part in hf.parts(declaration)]
-    for part, declaration, array in sorted(parts, key=lambda item: -1 if item[0].layer is None else item[0].layer):
+    parts = [(part, *named) for named in _named(llama.declared(config)) for part in hf.parts(named[1])]
+    for part, names, declaration in sorted(parts, key=lambda item: -1 if item[0].layer is None else item[0].layer):
         kept = slice(rows) if "vocabulary" in declaration.axes else slice(None)
-        content = array[kept if part.layer is None else part.layer].read().result()
+        content = arrays.read(params, names, kept if part.layer is None else part.layer)
         tensor = hf.to_published(content, declaration)
         bar.update(tensor.nbytes)
         yield part.name, tensor

@@ -136,6 +136,7 @@ def test_padding_rows_are_not_published_and_logits_stay(extended):
     base, model = extended
     back = transformers.LlamaForCausalLM.from_pretrained(base / "back")
     assert back.config.vocab_size == ROWS + UNITS + 4 == len(back.model.embed_tokens.weight)
+    assert back.config.max_position_embeddings == model.config.max_position_embeddings
     tokens = tokens_of()
     np.testing.assert_allclose(their_logits(back, tokens)[..., :ROWS], their_logits(model, tokens), atol=1e-5)
     np.testing.assert_allclose(our_logits(base / "run", tokens)[..., : ROWS + UNITS + 4], their_logits(back, tokens), atol=1e-4)
@@ -247,6 +248,16 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     path.write_bytes(path.read_bytes() + base64.b64encode(b"th") + b" 256\n")
     with pytest.raises(CslmError, match="513 ids"):
         from_hf(str(tmp_path / "hf"), str(tmp_path / "run"))
+
+
+def test_a_damaged_checkpoint_is_named_and_leaves_no_folder(tmp_path):
+    published(tmp_path / "hf")
+    from_hf(str(tmp_path / "hf"), str(tmp_path / "run"), units=UNITS)
+    for file in (tmp_path / "run" / "checkpoints" / "0" / "params").rglob("d/*"):
+        file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(CslmError, match="params is damaged"):
+        to_hf(str(tmp_path / "run"), str(tmp_path / "back"))
+    assert not (tmp_path / "back").exists()
 
 
 def test_nothing_is_overwritten(extended):
