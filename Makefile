@@ -12,9 +12,11 @@ quickstart: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest --numprocesses=auto
 
-# The tests that compare with torch and transformers, which `make test` leaves out where these are not installed.
+# The tests that compare with torch (one version, so that figures can be repeated) and transformers; `make test` leaves
+# them out where these are not installed.
 parity: $(VENV)/.installed-parity
-	$(VENV)/bin/python -m pytest --numprocesses=auto tests/model tests/train/test_convert.py tests/train/test_optimizer.py
+	$(VENV)/bin/python -m pytest --numprocesses=auto tests/model tests/speech/test_s3.py \
+		tests/train/test_convert.py tests/train/test_optimizer.py
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

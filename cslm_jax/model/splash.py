@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from cslm_jax.model.axes import partition
 
 BLOCK = 512
-"""Largest tile of queries and of keys; a v5e's vector memory holds no gradient of larger ones at head_dim 128."""
+"""Largest tile of queries and of keys."""
 LANES = 128
 """Tiles are multiples of the vector unit's width, so rows are padded to one."""
 

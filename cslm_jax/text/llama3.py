@@ -46,17 +46,20 @@ class Llama3Text:
             ValueError: it is no such file, or its special tokens do not follow its pieces.
         """
         self.model = model
-        self.description = _described(model)
-        self.markers = {token["content"]: token["id"] for token in self.description["added_tokens"]}
-        pieces = len(self.description["model"]["vocab"])
+        description = _described(model)
+        self.markers = {token["content"]: token["id"] for token in description["added_tokens"]}
+        pieces = len(description["model"]["vocab"])
         self.size = pieces + len(self.markers)
         if sorted(self.markers.values()) != list(range(pieces, self.size)):
             raise ValueError(f"the special tokens do not have the {len(self.markers)} ids that follow its {pieces} pieces")
         if missing := [marker for marker in CHAT_MARKERS if marker not in self.markers]:
             raise ValueError(f"it lacks the special tokens {', '.join(missing)}")
         # The post-processor would add a BOS of its own to every part of a chat.
-        plain = self.description | {"added_tokens": [], "post_processor": None}
-        self._tokenizer = Tokenizer.from_str(json.dumps(plain))
+        plain = description | {"added_tokens": [], "post_processor": None}
+        try:
+            self._tokenizer = Tokenizer.from_str(json.dumps(plain))
+        except Exception as error:  # tokenizers raises nothing narrower
+            raise ValueError(str(error)) from error
 
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
@@ -74,7 +77,7 @@ class Llama3Text:
         path = _file(Path(path))
         try:
             return cls(path.read_bytes() if path.suffix == ".json" else _from_ranks(path.read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise CslmError(f"{path} is no tokenizer of Llama 3 ({error}); take tokenizer.json or tokenizer.model") from error
 
 
@@ -89,9 +92,16 @@ def _file(path: Path) -> Path:
 def _described(model: bytes) -> dict[str, Any]:
     description = json.loads(model)
     match description:
-        case {"model": {"type": "BPE", "vocab": dict()}, "added_tokens": list()}:
+        case {"model": {"type": "BPE", "vocab": dict()}, "added_tokens": [*added]} if all(map(_is_added, added)):
             return description
     raise ValueError("no byte-pair tokenizer with added tokens")
+
+
+def _is_added(token: Any) -> bool:
+    match token:
+        case {"content": str(), "id": int()}:
+            return True
+    return False
 
 
 def _from_ranks(content: bytes) -> bytes:

@@ -138,10 +138,7 @@ def read_model(workdir: str | Path, shardings: Callable[[LlamaConfig], Params] |
     Raises:
         CslmError: the run has no checkpoint, or none that can be read.
     """
-    directory = _directory(workdir)
-    if not directory.is_dir():
-        raise CslmError(f"{workdir} holds no checkpoints; train it first with `cslm train --config.workdir={workdir}`")
-    steps = sorted(ocp.utils.checkpoint_steps(directory), reverse=True)
+    directory, steps = _newest_first(workdir)
     for step in steps:
         folder = directory / str(step)
         trained = _unless_damaged(folder, functools.partial(_read_trained, folder, step, shardings or _on_one_device))
@@ -158,15 +155,21 @@ def newest(workdir: str | Path) -> tuple[epath.Path, Origin]:
     Raises:
         CslmError: the run has no checkpoint, or its newest one says nothing of its origin.
     """
-    directory = _directory(workdir)
-    steps = ocp.utils.checkpoint_steps(directory) if directory.is_dir() else []
-    if not steps:
-        raise CslmError(f"{workdir} holds no checkpoints; train it first with `cslm train --config.workdir={workdir}`")
-    folder = directory / str(max(steps))
+    directory, steps = _newest_first(workdir)
+    folder = directory / str(steps[0])
     origin = _unless_damaged(folder, lambda: _read_origin(folder))
     if origin is None:
         raise CslmError(f"{folder} is damaged; move it away to use the checkpoint before it")
     return folder, origin
+
+
+def _newest_first(workdir: str | Path) -> tuple[epath.Path, list[int]]:
+    """Where a run's checkpoints are, and their steps: at least one."""
+    directory = _directory(workdir)
+    steps = sorted(ocp.utils.checkpoint_steps(directory), reverse=True) if directory.is_dir() else []
+    if not steps:
+        raise CslmError(f"{workdir} holds no checkpoints; train it first with `cslm train --config.workdir={workdir}`")
+    return directory, steps
 
 
 def write_origin(folder: epath.Path, origin: Origin) -> None:

@@ -9,23 +9,20 @@ from cslm_jax.errors import CslmError
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """One chip, as published."""
+    """One chip: memory as the TPU compiler counts it, the rest as published."""
 
     hbm_gib: float
     """Memory that a program can use."""
     bf16_tflops: float
     """Peak of bfloat16 matrix products, 1e12 operations a second."""
-    hbm_gb_s: float
-    """Memory bandwidth, 1e9 bytes a second."""
     ici_gb_s: float
     """Bandwidth to the neighbours, all links and one direction together, 1e9 bytes a second."""
 
 
 CHIPS = {
-    "v4": Chip(31.25, 275, 1228, 150),
-    "v5e": Chip(15.75, 197, 819, 100),
-    "v5p": Chip(95.74, 459, 2765, 300),
-    "v6e": Chip(31.25, 918, 1640, 224),
+    "v5e": Chip(15.75, 197, 100),
+    "v5p": Chip(95.73, 459, 300),
+    "v6e": Chip(31.24, 918, 224),
 }
 """By the name that begins a topology, as in v5e:8x8."""
 

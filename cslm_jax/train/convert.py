@@ -57,7 +57,7 @@ def from_hf(source: str, output: str, units: int = 4096, pad_to: int = 128, nois
     rows = config.vocabulary_size if vocabulary is None else vocabulary.size
     grown = dataclasses.replace(config, vocabulary_size=rows, param_dtype=_param_dtype(folder, config))
     if vocabulary is not None:
-        vocabulary.save(Path(output) / "vocabulary")
+        _save_vocabulary(vocabulary, Path(output) / "vocabulary")
     temporary = _emptied(final.with_name("checkpoints.tmp"))
     step = epath.Path(temporary.resolve()) / "0"
     _write_params(folder, step / "params", config, grown, functools.partial(new_rows, noise, seed))
@@ -110,6 +110,13 @@ def _vocabulary(source: str, config: LlamaConfig, units: int, pad_to: int) -> Jo
             "take both from the same checkpoint, or --units=0 to leave the vocabulary as it is"
         )
     return JointVocabulary(text, units, pad_to)
+
+
+def _save_vocabulary(vocabulary: JointVocabulary, directory: Path) -> None:
+    """Writes it, unless an interrupted call did; another one that is there belongs to something else."""
+    if directory.exists() and JointVocabulary.load(directory).sha256 != vocabulary.sha256:
+        raise CslmError(f"{directory} holds another vocabulary; remove it, or choose another --output")
+    vocabulary.save(directory)
 
 
 def _write_params(folder: hf.Folder, target: epath.Path, config: LlamaConfig, grown: LlamaConfig, make_rows) -> None:

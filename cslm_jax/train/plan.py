@@ -90,15 +90,13 @@ def plan_for(config: Experiment, topology: str) -> Plan:
     Raises:
         CslmError: there is no such topology, no libtpu, or the config's mesh does not fit the devices.
     """
-    chip = chip_of(topology)
-    devices = _devices(topology)
-    model = config.model
+    chip, model = chip_of(topology), config.model
     if model.vocabulary_size is None:
         raise CslmError("a plan needs model.vocabulary_size: set it in the config, or with --config.model.vocabulary_size=132480")
     if model.attention == "auto":
         model = dataclasses.replace(model, attention=attention.for_platform("tpu"))
     config = dataclasses.replace(config, model=model)
-    mesh = sharding.make_mesh(config.mesh, model, config.data.global_batch, config.train.accumulate, devices)
+    mesh = sharding.make_mesh(config.mesh, model, config.data.global_batch, config.train.accumulate, _devices(topology))
     began = time.monotonic()
     compiled, problem = _compile(config, mesh)
     seconds = time.monotonic() - began
@@ -139,8 +137,8 @@ def _abstract_batch(config: Experiment, mesh) -> dict[str, jax.ShapeDtypeStruct]
 
 
 def _first_sentence(error: str) -> str:
-    used = re.search(r"Used [^.]*\.\d+\w? of [^.]*\.\d+\w? \w+", error)
-    return used[0] if used else error.splitlines()[0][:200]
+    needed = re.search(r"total memory required.*?exceeds available HBM \([^)]*\)", error)
+    return needed[0] if needed else error.splitlines()[0][:200]
 
 
 def _figures(config: Experiment, topology: str, chip: Chip, mesh, compiled, problem: str | None, seconds: float) -> Plan:
@@ -200,8 +198,8 @@ def _peak(memory: Any) -> int:
 
 
 def _recomputed(remat: str) -> float:
-    """Operations with rematerialisation, as a multiple of those without: a full one repeats the forward pass, a third."""
-    return 4 / 3 if remat == "full" else 1.0
+    """Operations with rematerialisation, as a multiple of those without: repeating the forward pass adds a third."""
+    return 4 / 3 if remat in ("full", "attention") else 1.0
 
 
 def _gib(size: int | None) -> float | None:

@@ -1,6 +1,7 @@
 """Llama 3's tokenizer: the ids of an independent implementation, and markers that text cannot write."""
 
 import base64
+import dataclasses
 import json
 import random
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 import tiktoken
 
+from cslm_jax import config as experiments
+from cslm_jax.data.text import make_vocabulary
 from cslm_jax.errors import CslmError
 from cslm_jax.text.llama3 import Llama3Text
 from cslm_jax.vocabulary import JointVocabulary
@@ -31,6 +34,11 @@ TEXTS = [
 ]
 
 MISPLACED = {"model": {"type": "BPE", "vocab": {"a": 0}}, "added_tokens": [{"id": 5, "content": "x"}]}
+MARKERS = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+UNMERGED = {
+    "model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["b", "c"]]},
+    "added_tokens": [{"id": i + 1, "content": marker} for i, marker in enumerate(MARKERS)],
+}
 OTHER_CHAT = {"model": {"type": "BPE", "vocab": {"a": 0}}, "added_tokens": [{"id": 1, "content": "<|im_start|>"}]}
 
 
@@ -109,6 +117,8 @@ def test_both_published_files_give_the_same_tokenizer(text, tmp_path):
         ("tokenizer.json", b'{"model": ', "tokenizer.json"),
         ("tokenizer.json", json.dumps(MISPLACED).encode(), "ids that follow"),
         ("tokenizer.json", json.dumps(OTHER_CHAT).encode(), "eot_id"),
+        ("tokenizer.json", json.dumps(MISPLACED | {"added_tokens": [{"content": "x"}]}).encode(), "byte-pair"),
+        ("tokenizer.json", json.dumps(UNMERGED).encode(), "tokenizer.json"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, name, content, said):
@@ -116,6 +126,18 @@ def test_a_broken_file_is_named(tmp_path, name, content, said):
     with pytest.raises(CslmError, match=said) as error:
         Llama3Text.read(tmp_path)
     assert name in str(error.value)
+
+
+def test_a_config_takes_the_published_tokenizer(text, tmp_path):
+    config = experiments.load(Path(__file__).parents[2] / "configs" / "miniature_text.py")
+    config = dataclasses.replace(
+        config,
+        vocabulary=dataclasses.replace(config.vocabulary, text=str(PUBLISHED)),
+        data=dataclasses.replace(config.data, vocabulary=str(tmp_path)),
+    )
+    make_vocabulary(config)
+    made = JointVocabulary.load(tmp_path)
+    assert made.base_size == text.size and made.codes == config.tokenizer.model.codes
 
 
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):

@@ -260,8 +260,11 @@ def test_a_damaged_checkpoint_is_named_and_leaves_no_folder(tmp_path):
     assert not (tmp_path / "back").exists()
 
 
-def test_nothing_is_overwritten(extended):
+def test_nothing_is_overwritten(extended, tmp_path):
     base, _ = extended
+    JointVocabulary.load(base / "run" / "vocabulary").save(tmp_path / "vocabulary")
+    with pytest.raises(CslmError, match="another vocabulary"):
+        from_hf(str(base / "hf"), str(tmp_path), units=UNITS + 1)
     with pytest.raises(CslmError, match="there already"):
         from_hf(str(base / "hf"), str(base / "run"))
     with pytest.raises(CslmError, match="there already"):

@@ -37,8 +37,11 @@ def test_tensor_sums_activations_and_halves_the_weights(make_experiment, tmp_pat
 
 
 def test_an_unknown_chip_and_a_missing_size_are_told(make_experiment, tmp_path):
-    with pytest.raises(CslmError, match="v4, v5e, v5p, v6e"):
+    with pytest.raises(CslmError, match="v5e, v5p, v6e"):
         plan(experiment(make_experiment, tmp_path), "v9:2x2")
+    unsized = dataclasses.replace(MODEL, vocabulary_size=None)
+    with pytest.raises(CslmError, match="--config.model.vocabulary_size"):
+        plan(experiment(make_experiment, tmp_path, unsized), "v5e:2x2")
 
 
 @pytest.mark.parametrize(("layers", "fits"), [(2, True), (12_000, False)])
@@ -49,6 +52,7 @@ def test_the_compiler_says_whether_a_step_fits(make_experiment, tmp_path, capsys
     (found,) = json.loads((tmp_path / "plan.json").read_text())
     assert found["fits"] is fits and found["chips"] == 4 and found["mesh"]["fsdp"] == 4
     assert ("yes" if fits else "NO") in capsys.readouterr().out
+    assert fits or "exceeds available HBM (15.75G)" in found["problem"]
     if fits:
         assert 0 < found["arguments_gib_per_chip"] < found["peak_gib_per_chip"] < 1
 
