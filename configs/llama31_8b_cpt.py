@@ -28,5 +28,5 @@ def get_config():
         data=DataConfig(vocabulary="runs/llama31/vocabulary", mixture="cslm_cpt", row_length=LENGTH, global_batch=ROWS),
         model=dataclasses.replace(LLAMA31_8B, vocabulary_size=132_480, compute_dtype="bfloat16", remat="full"),
         optimizer=OptimizerConfig(learning_rate=6e-5, warmup=0.03),
-        train=TrainConfig(steps=round(TOKENS / (ROWS * LENGTH)), init_from="runs/llama31", checkpoint_every=500, loss_chunk=64),
+        train=TrainConfig(steps=round(TOKENS / (ROWS * LENGTH)), init_from="runs/llama31", checkpoint_every=500),
     )

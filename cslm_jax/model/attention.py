@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from cslm_jax.model.axes import ways
 from cslm_jax.model.splash import splash
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,12 @@ def reference(query, key, value, segment_ids):
 
 
 def blocked(query, key, value, segment_ids):
-    """Query blocks that skip the keys after them: half the work of `reference`, laid out for a CPU's matrix products."""
+    """Query blocks that skip the keys after them: half the work of `reference`, laid out for a CPU's matrix products.
+
+    Where rows are split over devices (mesh.context) it is `reference`: the blocks would lie across them.
+    """
+    if ways("length") > 1:
+        return reference(query, key, value, segment_ids)
     batch, length, heads, head_dim = query.shape
     groups = key.shape[2]
     query = _by_group(query * head_dim**-0.5, groups)

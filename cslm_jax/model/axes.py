@@ -1,15 +1,18 @@
 """Logical axes: the one table that says which mesh axes a named array axis is split over."""
 
+import math
+
 import jax
 from jax.sharding import PartitionSpec
 
 RULES: dict[str, tuple[str, ...]] = {
     # activations
     "batch": ("data", "fsdp"),
-    "length": (),
+    "length": ("context",),
+    "shards": ("data", "fsdp", "context"),  # the positions of a batch, dealt out to the devices that hold them
     # parameters
     "layers": (),
-    "width": ("fsdp",),
+    "width": ("fsdp", "context"),
     "heads": ("tensor",),
     "kv_heads": ("tensor",),
     "head_dim": (),
@@ -45,6 +48,12 @@ def constrain(array: jax.Array, *axes: str | None) -> jax.Array:
     if jax.sharding.get_abstract_mesh().empty:
         return array
     return jax.lax.with_sharding_constraint(array, partition(axes))
+
+
+def ways(axis: str) -> int:
+    """How many parts this logical axis is split into on the mesh that is set; 1 without a mesh."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else math.prod(mesh.shape[name] for name in _lookup(axis))
 
 
 def _lookup(axis: str) -> tuple[str, ...]:

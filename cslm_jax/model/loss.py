@@ -2,6 +2,9 @@
 
 With a vocabulary of 132k the B x T x V logits would be the largest array of the whole step. They are therefore never
 whole: a scan over chunks of positions makes the gradients in the same pass as the loss, as their form is known.
+
+Every device works through its own positions and sums its own gradient of the table: S in the shapes counts the devices that
+hold different positions, and only the finished sums are sent, once a batch.
 """
 
 import dataclasses
@@ -11,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from cslm_jax.model.axes import constrain
+from cslm_jax.model.axes import constrain, ways
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,12 +54,12 @@ def next_token(
         loss_weights: weight of a token as a target (0: context only).
         segment_ids: 0 for padding.
         z_loss: coefficient of the squared log-normaliser (PaLM, Chowdhery et al. 2022).
-        chunk: positions of a row whose logits exist at a time.
+        chunk: positions of a device whose logits exist at a time.
     """
     targets, weights = shift(tokens, loss_weights, segment_ids)
-    size = _divisor(hidden.shape[1], chunk)
-    total, row_nll, z = _summed(hidden, table, targets, weights, z_loss, size)
-    sums = LossSums(row_nll.sum(), weights.sum(), z, row_nll, weights.sum(axis=1))
+    total, nll, z = _summed(hidden, table, targets, weights, z_loss, chunk)
+    row_nll, row_weight = nll.sum(axis=1), weights.sum(axis=1)
+    sums = LossSums(row_nll.sum(), row_weight.sum(), z.sum(), row_nll, row_weight)
     return total, jax.lax.stop_gradient(sums)
 
 
@@ -70,36 +73,42 @@ def shift(tokens: Int[Array, "B T"], loss_weights: Float[Array, "B T"], segment_
 def reference(hidden, table, targets, weights, z_loss):
     """The plain loss with all logits at once; `_summed` must agree with it, gradients included."""
     nll, z = _position_losses(_logits(hidden, table), targets, weights)
-    return nll.sum() + z_loss * z.sum(), nll.sum(axis=1), z.sum()
+    return nll.sum() + z_loss * z.sum(), nll, z
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _summed(hidden, table, targets, weights, z_loss, chunk):
-    def body(sums, inputs):
-        nll, z = _position_losses(_logits(inputs[0], table), *inputs[1:])
-        return (sums[0] + nll.sum(axis=1), sums[1] + z.sum()), None
+    """Loss to differentiate, and nll and z of every position."""
+    shape = targets.shape
 
-    start = (jnp.zeros(hidden.shape[0], jnp.float32), jnp.float32(0.0))
-    (row_nll, z), _ = jax.lax.scan(body, start, _chunked(chunk, hidden, targets, weights))
-    return row_nll.sum() + z_loss * z, row_nll, z
+    def body(_, inputs):
+        h, target, weight = inputs
+        return None, _position_losses(_logits(h, table), target, weight)
+
+    _, losses = jax.lax.scan(body, None, _chunks(chunk, hidden, targets, weights))
+    nll, z = (_whole(part, shape) for part in losses)
+    return nll.sum() + z_loss * z.sum(), nll, z
 
 
 def _summed_forward(hidden, table, targets, weights, z_loss, chunk):
-    def body(carry, inputs):
-        row_nll, z_sum, table_gradient = carry
+    shape = targets.shape
+
+    def body(table_gradient, inputs):
         h, target, weight = inputs
         logits = _logits(h, table)
-        nll, z = _position_losses(logits, target, weight)
+        losses = _position_losses(logits, target, weight)
         d_logits = _logit_gradient(logits, target, weight, z_loss).astype(h.dtype)
-        d_hidden = jnp.einsum("bcv,vd->bcd", d_logits, table.astype(h.dtype))
+        d_hidden = jnp.einsum("scv,vd->scd", d_logits, table.astype(h.dtype))
         # Narrow operand first: the first one is what XLA:CPU transposes in memory (see linear.py).
-        table_gradient += jnp.einsum("bcd,bcv->dv", h, d_logits, preferred_element_type=jnp.float32)
-        return (row_nll + nll.sum(axis=1), z_sum + z.sum(), table_gradient), d_hidden
+        more = jnp.einsum("scd,scv->sdv", h, d_logits, preferred_element_type=jnp.float32)
+        return constrain(table_gradient + more, "shards", None, "vocabulary"), (losses, d_hidden)
 
-    start = (jnp.zeros(hidden.shape[0], jnp.float32), jnp.float32(0.0), jnp.zeros(table.shape[::-1], jnp.float32))
-    (row_nll, z, d_table), d_hidden = jax.lax.scan(body, start, _chunked(chunk, hidden, targets, weights))
-    gradients = _unchunked(d_hidden), d_table.T.astype(table.dtype)
-    return (row_nll.sum() + z_loss * z, row_nll, z), gradients
+    chunks = _chunks(chunk, hidden, targets, weights)
+    start = jnp.zeros((chunks[0].shape[1], *table.shape[::-1]), jnp.float32)
+    d_table, (losses, d_hidden) = jax.lax.scan(body, constrain(start, "shards", None, "vocabulary"), chunks)
+    nll, z = (_whole(part, shape) for part in losses)
+    gradients = _whole(d_hidden, shape), d_table.sum(axis=0).T.astype(table.dtype)
+    return (nll.sum() + z_loss * z.sum(), nll, z), gradients
 
 
 def _summed_backward(z_loss, chunk, gradients, cotangents):
@@ -112,11 +121,11 @@ _summed.defvjp(_summed_forward, _summed_backward)
 
 
 def _logits(hidden, table):
-    logits = jnp.einsum("bcd,vd->bcv", hidden, table.astype(hidden.dtype), preferred_element_type=jnp.float32)
-    return constrain(logits, "batch", None, "vocabulary")
+    logits = jnp.einsum("scd,vd->scv", hidden, table.astype(hidden.dtype), preferred_element_type=jnp.float32)
+    return constrain(logits, "shards", None, "vocabulary")
 
 
-def _position_losses(logits: Float[Array, "B C V"], targets: Int[Array, "B C"], weights: Float[Array, "B C"]):
+def _position_losses(logits: Float[Array, "S C V"], targets: Int[Array, "S C"], weights: Float[Array, "S C"]):
     normaliser = jax.nn.logsumexp(logits, axis=-1)
     chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     return weights * (normaliser - chosen), weights * jnp.square(normaliser)
@@ -129,13 +138,27 @@ def _logit_gradient(logits, targets, weights, z_loss):
     return weights[..., None] * (probabilities - chosen)
 
 
-def _chunked(chunk: int, *arrays):
-    """Splits axis T of every array and leads with the chunks; rows stay whole, so sharding over rows is kept."""
-    return tuple(jnp.moveaxis(a.reshape(a.shape[0], -1, chunk, *a.shape[2:]), 1, 0) for a in arrays)
+def _chunks(size: int, *arrays):
+    """Arrays [B, T, ...] as [N, S, C, ...]: N chunks, each with C of every device's own positions, which nothing moves."""
+    rows, columns = ways("batch"), ways("length")
+
+    def split(array):
+        batch, length, *rest = array.shape
+        blocks = jnp.moveaxis(array.reshape(rows, batch // rows, columns, length // columns, *rest), 2, 1)
+        own = (batch // rows) * (length // columns)
+        chunk = _divisor(own, size)
+        dealt = constrain(blocks.reshape(rows * columns, own, *rest), "shards", *(None,) * (1 + len(rest)))
+        return jnp.moveaxis(dealt.reshape(rows * columns, own // chunk, chunk, *rest), 1, 0)
+
+    return tuple(split(array) for array in arrays)
 
 
-def _unchunked(chunks: Float[Array, "N B C D"]) -> Float[Array, "B T D"]:
-    return jnp.moveaxis(chunks, 0, 1).reshape(chunks.shape[1], -1, chunks.shape[-1])
+def _whole(chunks: Float[Array, "N S C ..."], shape: tuple[int, int]) -> Float[Array, "B T ..."]:
+    """The inverse of `_chunks`."""
+    rows, columns, rest = ways("batch"), ways("length"), chunks.shape[3:]
+    batch, length = shape
+    dealt = jnp.moveaxis(chunks, 0, 1).reshape(rows, columns, batch // rows, length // columns, *rest)
+    return constrain(jnp.moveaxis(dealt, 1, 2).reshape(batch, length, *rest), "batch", "length", *(None,) * len(rest))
 
 
 def _divisor(length: int, chunk: int) -> int:

@@ -44,7 +44,9 @@ def train(config: Experiment) -> None:
     distributed.connect()
     vocabulary = JointVocabulary.load(config.data.vocabulary)
     config = with_vocabulary_size(config, vocabulary)
-    mesh = sharding.make_mesh(config.mesh, config.model, config.data.global_batch, config.train.accumulate)
+    mesh = sharding.make_mesh(
+        config.mesh, config.model, config.data.global_batch, config.train.accumulate, row_length=config.data.row_length
+    )
     distributed.by_first_process("the making of token caches", lambda: ensure_caches(config.data))
     loader = Loader(config.data, vocabulary, rows=distributed.rows_of_process(mesh, config.data.global_batch))
     # A second SIGTERM, while the last checkpoint is still being written, must not cut it off.

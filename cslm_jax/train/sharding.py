@@ -1,7 +1,7 @@
-"""Devices as a mesh `data, fsdp, tensor`, and where every array of a run lives on it.
+"""Devices as a mesh `data, fsdp, context, tensor`, and where every array of a run lives on it.
 
-data x fsdp is HSDP: rows are split over both, weights over fsdp only. The rules that map named axes onto the
-mesh are `cslm_jax.model.axes.RULES`.
+data x fsdp is HSDP: rows are split over both, weights over fsdp only. context splits the rows themselves, for lengths that one
+device cannot hold, and the weights further. The rules that map named axes onto the mesh are `cslm_jax.model.axes.RULES`.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from cslm_jax.model.axes import mesh_axes, partition
 from cslm_jax.model.llama import LlamaConfig
 from cslm_jax.model.parameters import Declaration, Params, map_declared
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ("data", "fsdp", "context", "tensor")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,8 @@ class MeshConfig:
     """Copies of the weights; rows are split over them."""
     fsdp: int = -1
     """Devices that split the weights and the rows between them."""
+    context: int = 1
+    """Devices that split the positions of a row, and the weights, between them."""
     tensor: int = 1
     """Devices that split heads, mlp width and vocabulary between them."""
 
@@ -43,6 +45,7 @@ def make_mesh(
     global_batch: int,
     accumulate: int = 1,
     devices: Sequence[jax.Device] | None = None,
+    row_length: int | None = None,
 ) -> Mesh:
     """A mesh over the given devices, or all of the job's.
 
@@ -53,6 +56,7 @@ def make_mesh(
     devices = jax.devices() if devices is None else devices
     sizes = _resolve(dataclasses.astuple(config), len(devices))
     _check_rows(sizes, global_batch, accumulate)
+    _check_length(sizes, row_length)
     _check_model(sizes, model)
     try:
         # NNX layers need Auto axes; jax.make_mesh would default to Explicit ones.
@@ -115,9 +119,17 @@ def _check_rows(sizes: tuple[int, ...], global_batch: int, accumulate: int) -> N
         )
 
 
+def _check_length(sizes: tuple[int, ...], row_length: int | None) -> None:
+    if row_length is not None and row_length % sizes[2]:
+        raise CslmError(
+            f"data.row_length={row_length} cannot be split {sizes[2]} ways: make mesh.context a divisor of it, "
+            f"or data.row_length a multiple of {sizes[2]}"
+        )
+
+
 def _check_model(sizes: tuple[int, ...], model: LlamaConfig) -> None:
-    fsdp, tensor = sizes[1:]
-    split = [("width", "fsdp", fsdp)] + [(name, "tensor", tensor) for name in ("heads", "kv_heads", "mlp_width")]
+    fsdp, context, tensor = sizes[1:]
+    split = [("width", "fsdp x context", fsdp * context)] + [(name, "tensor", tensor) for name in ("heads", "kv_heads", "mlp_width")]
     for field, axis, ways in split:
         size = getattr(model, field)
         if size % ways:

@@ -60,6 +60,21 @@ def test_kernel_equals_reference(name, length):
 
 
 @pytest.mark.parametrize("name", sorted(KERNELS))
+def test_rows_may_be_split_over_devices(name):
+    """Rows, positions and heads at once, as data, context and tensor parallelism do."""
+    query, key, value, segments = inputs(48)
+    real = (segments != 0)[:, :, None, None]
+
+    def run(kernel):
+        return jax.jit(jax.grad(lambda *qkv: jnp.square(kernel(*qkv, segments) * real).sum(), (0, 1, 2)))(query, key, value)
+
+    axes = ("data", "fsdp", "context", "tensor")
+    with jax.set_mesh(jax.make_mesh((1, 2, 2, 2), axes, axis_types=(jax.sharding.AxisType.Auto,) * 4)):
+        gradients = run(KERNELS[name])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), gradients, run(attention.reference))
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
 def test_nothing_leaks_between_segments_or_from_the_future(name):
     query, key, value, segments = inputs(48)
     kernel = jax.jit(KERNELS[name])

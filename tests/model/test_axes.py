@@ -7,7 +7,7 @@ from cslm_jax.model.axes import partition
 
 
 def test_partition_follows_the_rules():
-    assert partition(("layers", "width", "heads", "head_dim")) == PartitionSpec(None, "fsdp", "tensor", None)
+    assert partition(("layers", "width", "heads", "head_dim")) == PartitionSpec(None, ("fsdp", "context"), "tensor", None)
     assert partition(("batch", None)) == PartitionSpec(("data", "fsdp"), None)
 
 

@@ -72,6 +72,8 @@ def alone():
         (MeshConfig(fsdp=2, tensor=2), 4),
         (MeshConfig(data=2, fsdp=2, tensor=2), 8),
         (MeshConfig(data=-1, fsdp=1), 8),
+        (MeshConfig(fsdp=2, context=2, tensor=2), 8),
+        (MeshConfig(fsdp=1, context=4), 4),
     ],
 )
 def test_every_mesh_gives_the_losses_of_one_device(mesh, devices, alone):
@@ -79,7 +81,7 @@ def test_every_mesh_gives_the_losses_of_one_device(mesh, devices, alone):
     np.testing.assert_allclose(figures, alone[0], rtol=1e-4)
     split = state.params["blocks"]["mlp"]["up"].sharding.shard_shape((2, 16, 24))
     sizes = make_mesh(mesh, MODEL, 8, devices=jax.devices()[:devices]).shape
-    assert split == (2, 16 // sizes["fsdp"], 24 // sizes["tensor"])
+    assert split == (2, 16 // (sizes["fsdp"] * sizes["context"]), 24 // sizes["tensor"])
 
 
 def test_accumulation_and_chunks_change_nothing(alone):
@@ -109,11 +111,12 @@ def test_a_vocabulary_that_no_axis_divides_stays_whole():
         (MeshConfig(tensor=8, fsdp=1), 8, "model.heads=4"),
         (MeshConfig(tensor=4, fsdp=1), 4, "model.kv_heads=2"),
         (MeshConfig(fsdp=3), 3, "data.global_batch=8"),
+        (MeshConfig(fsdp=1, context=8), 8, "data.row_length=20"),
     ],
 )
 def test_an_impossible_mesh_says_which_number_to_change(mesh, devices, said):
     with pytest.raises(CslmError, match=said):
-        make_mesh(mesh, MODEL, 8, devices=jax.devices()[:devices])
+        make_mesh(mesh, MODEL, 8, devices=jax.devices()[:devices], row_length=20)
 
 
 def test_rows_must_divide_into_micro_batches():
