@@ -1,18 +1,19 @@
-"""Next-token cross entropy, a chunk of positions at a time.
+"""Next-token cross entropy, a tile of the vocabulary at a time.
 
-With a vocabulary of 132k the B x T x V logits would be the largest array of the whole step. They are therefore never
-whole: a scan over chunks of positions makes the gradients in the same pass as the loss, as their form is known.
+With a vocabulary of 132k the B x T x V logits would be the largest array of the whole step. They are therefore never whole:
+both passes go through the vocabulary in tiles. The backward pass computes each tile's logits again, which costs a quarter of
+the loss; in return the gradient of a tile of the table is whole at once, and nothing as large as the table is summed up.
 
-Every device works through its own positions and sums its own gradient of the table: S in the shapes counts the devices that
-hold different positions, and only the finished sums are sent, once a batch.
+Under tensor parallelism the table's parts lie on different devices; arrays then have a leading axis R of parts ("*R" in the
+shapes). Every device goes through its own part, and the parts meet once at the end.
 """
 
 import dataclasses
-import functools
+import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from cslm_jax.model.axes import constrain, ways
 
@@ -43,7 +44,7 @@ def next_token(
     loss_weights: Float[Array, "B T"],
     segment_ids: Int[Array, "B T"],
     z_loss: float = 0.0,
-    chunk: int = 512,
+    tile: int = 2048,
 ) -> tuple[Float[Array, ""], LossSums]:
     """Loss to differentiate (nll + z_loss * z, summed over positions) and the sums to report.
 
@@ -54,10 +55,11 @@ def next_token(
         loss_weights: weight of a token as a target (0: context only).
         segment_ids: 0 for padding.
         z_loss: coefficient of the squared log-normaliser (PaLM, Chowdhery et al. 2022).
-        chunk: positions of a device whose logits exist at a time.
+        tile: tokens of the vocabulary whose logits exist at a time.
     """
     targets, weights = shift(tokens, loss_weights, segment_ids)
-    total, nll, z = _summed(hidden, table, targets, weights, z_loss, chunk)
+    nll, z = _position_losses(hidden, _tiles(table, tile), targets, weights)
+    total = nll.sum() + z_loss * z.sum()
     row_nll, row_weight = nll.sum(axis=1), weights.sum(axis=1)
     sums = LossSums(row_nll.sum(), row_weight.sum(), z.sum(), row_nll, row_weight)
     return total, jax.lax.stop_gradient(sums)
@@ -70,100 +72,90 @@ def shift(tokens: Int[Array, "B T"], loss_weights: Float[Array, "B T"], segment_
     return _append_zero(tokens[:, 1:]), _append_zero(weights)
 
 
-def reference(hidden, table, targets, weights, z_loss):
-    """The plain loss with all logits at once; `_summed` must agree with it, gradients included."""
-    nll, z = _position_losses(_logits(hidden, table), targets, weights)
-    return nll.sum() + z_loss * z.sum(), nll, z
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _summed(hidden, table, targets, weights, z_loss, chunk):
-    """Loss to differentiate, and nll and z of every position."""
-    shape = targets.shape
-
-    def body(_, inputs):
-        h, target, weight = inputs
-        return None, _position_losses(_logits(h, table), target, weight)
-
-    _, losses = jax.lax.scan(body, None, _chunks(chunk, hidden, targets, weights))
-    nll, z = (_whole(part, shape) for part in losses)
-    return nll.sum() + z_loss * z.sum(), nll, z
-
-
-def _summed_forward(hidden, table, targets, weights, z_loss, chunk):
-    shape = targets.shape
-
-    def body(table_gradient, inputs):
-        h, target, weight = inputs
-        logits = _logits(h, table)
-        losses = _position_losses(logits, target, weight)
-        d_logits = _logit_gradient(logits, target, weight, z_loss).astype(h.dtype)
-        d_hidden = jnp.einsum("scv,vd->scd", d_logits, table.astype(h.dtype))
-        # Narrow operand first: the first one is what XLA:CPU transposes in memory (see linear.py).
-        more = jnp.einsum("scd,scv->sdv", h, d_logits, preferred_element_type=jnp.float32)
-        return constrain(table_gradient + more, "shards", None, "vocabulary"), (losses, d_hidden)
-
-    chunks = _chunks(chunk, hidden, targets, weights)
-    start = jnp.zeros((chunks[0].shape[1], *table.shape[::-1]), jnp.float32)
-    d_table, (losses, d_hidden) = jax.lax.scan(body, constrain(start, "shards", None, "vocabulary"), chunks)
-    nll, z = (_whole(part, shape) for part in losses)
-    gradients = _whole(d_hidden, shape), d_table.sum(axis=0).T.astype(table.dtype)
-    return (nll.sum() + z_loss * z.sum(), nll, z), gradients
-
-
-def _summed_backward(z_loss, chunk, gradients, cotangents):
-    d_hidden, d_table = gradients
-    scale = cotangents[0]
-    return (d_hidden * scale).astype(d_hidden.dtype), (d_table * scale).astype(d_table.dtype), None, None
-
-
-_summed.defvjp(_summed_forward, _summed_backward)
-
-
-def _logits(hidden, table):
-    logits = jnp.einsum("scd,vd->scv", hidden, table.astype(hidden.dtype), preferred_element_type=jnp.float32)
-    return constrain(logits, "shards", None, "vocabulary")
-
-
-def _position_losses(logits: Float[Array, "S C V"], targets: Int[Array, "S C"], weights: Float[Array, "S C"]):
+def reference(hidden, table, targets, weights):
+    """nll and z of every position from all logits at once; `_position_losses` must agree, gradients included."""
+    logits = jnp.einsum("btd,vd->btv", hidden, table.astype(hidden.dtype), preferred_element_type=jnp.float32)
     normaliser = jax.nn.logsumexp(logits, axis=-1)
     chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     return weights * (normaliser - chosen), weights * jnp.square(normaliser)
 
 
-def _logit_gradient(logits, targets, weights, z_loss):
-    normaliser = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-    probabilities = jnp.exp(logits - normaliser) * (1 + 2 * z_loss * normaliser)
-    chosen = targets[..., None] == jnp.arange(logits.shape[-1])
-    return weights[..., None] * (probabilities - chosen)
+@jax.custom_vjp
+def _position_losses(
+    hidden: Float[Array, "B T D"], tiles: Float[Array, "N *R V D"], targets: Int[Array, "B T"], weights: Float[Array, "B T"]
+) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
+    """nll and z of every position."""
+    return _forward(hidden, tiles, targets, weights)[0]
 
 
-def _chunks(size: int, *arrays):
-    """Arrays [B, T, ...] as [N, S, C, ...]: N chunks, each with C of every device's own positions, which nothing moves."""
-    rows, columns = ways("batch"), ways("length")
+def _forward(hidden, tiles, targets, weights):
+    spread = _spread(hidden, tiles)
 
-    def split(array):
-        batch, length, *rest = array.shape
-        blocks = jnp.moveaxis(array.reshape(rows, batch // rows, columns, length // columns, *rest), 2, 1)
-        own = (batch // rows) * (length // columns)
-        chunk = _divisor(own, size)
-        dealt = constrain(blocks.reshape(rows * columns, own, *rest), "shards", *(None,) * (1 + len(rest)))
-        return jnp.moveaxis(dealt.reshape(rows * columns, own // chunk, chunk, *rest), 1, 0)
+    def body(_, inputs):
+        logits = _logits(spread, inputs[0])
+        return None, (jax.nn.logsumexp(logits, axis=-1), jnp.sum(logits, axis=-1, where=_is_target(targets, *inputs)))
 
-    return tuple(split(array) for array in arrays)
+    _, (parts, chosen) = jax.lax.scan(body, None, (tiles, _first_ids(tiles)))
+    normaliser = jax.nn.logsumexp(parts, axis=tuple(range(parts.ndim - 2)))
+    losses = weights * (normaliser - chosen.sum(axis=tuple(range(chosen.ndim - 2)))), weights * jnp.square(normaliser)
+    return losses, (hidden, tiles, targets, weights, normaliser)
 
 
-def _whole(chunks: Float[Array, "N S C ..."], shape: tuple[int, int]) -> Float[Array, "B T ..."]:
-    """The inverse of `_chunks`."""
-    rows, columns, rest = ways("batch"), ways("length"), chunks.shape[3:]
-    batch, length = shape
-    dealt = jnp.moveaxis(chunks, 0, 1).reshape(rows, columns, batch // rows, length // columns, *rest)
-    return constrain(jnp.moveaxis(dealt, 1, 2).reshape(batch, length, *rest), "batch", "length", *(None,) * len(rest))
+def _backward(saved, cotangents):
+    hidden, tiles, targets, weights, normaliser = saved
+    d_nll, d_z = (weights * cotangent for cotangent in cotangents)
+    d_normaliser = d_nll + 2 * normaliser * d_z
+    spread = _spread(hidden, tiles)
+
+    def body(d_hidden, inputs):
+        probabilities = jnp.exp(_logits(spread, inputs[0]) - normaliser[..., None])
+        d_logits = d_normaliser[..., None] * probabilities - d_nll[..., None] * _is_target(targets, *inputs)
+        d_logits = d_logits.astype(hidden.dtype)
+        d_tile = jnp.einsum("...btv,...btd->...vd", d_logits, spread, preferred_element_type=tiles.dtype)
+        tile = inputs[0].astype(hidden.dtype)
+        d_hidden += jnp.einsum("...btv,...vd->...btd", d_logits, tile, preferred_element_type=jnp.float32)
+        return d_hidden, constrain(d_tile, *_PARTS[: tiles.ndim - 3], None, "width")
+
+    d_hidden, d_tiles = jax.lax.scan(body, jnp.zeros(spread.shape, jnp.float32), (tiles, _first_ids(tiles)))
+    return d_hidden.sum(axis=tuple(range(d_hidden.ndim - 3))).astype(hidden.dtype), d_tiles, None, None
 
 
-def _divisor(length: int, chunk: int) -> int:
-    """The largest divisor of the length that is at most `chunk`."""
-    return next(size for size in range(min(length, chunk), 0, -1) if length % size == 0)
+_position_losses.defvjp(_forward, _backward)
+
+_PARTS = ("vocabulary",)
+"""Name of the axis R, where there is one."""
+
+
+def _tiles(table: Float[Array, "V D"], most: int) -> Float[Array, "N *R V D"]:
+    """The table in tiles of at most so many rows: tiles of each part, where it is split."""
+    parts = (ways("vocabulary"),) if ways("vocabulary") > 1 and table.shape[0] % ways("vocabulary") == 0 else ()
+    rows = _divisor(table.shape[0] // math.prod(parts), most)
+    return jnp.moveaxis(table.reshape(*parts, -1, rows, table.shape[1]), -3, 0)
+
+
+def _first_ids(tiles: Float[Array, "N *R V D"]) -> Int[Array, "N *R"]:
+    """Token id of the first row of every tile."""
+    count, *parts, rows, _ = tiles.shape
+    return jnp.moveaxis(rows * jnp.arange(count * math.prod(parts)).reshape(*parts, count), -1, 0)
+
+
+def _spread(hidden: Float[Array, "B T D"], tiles: Float[Array, "N *R V D"]) -> Float[Array, "*R B T D"]:
+    """A copy for every part, so that what each part sums up stays apart until the end."""
+    parts = tiles.shape[1:-2]
+    return constrain(jnp.broadcast_to(hidden, (*parts, *hidden.shape)), *_PARTS[: len(parts)], "batch", "length", None)
+
+
+def _logits(hidden: Float[Array, "*R B T D"], tile: Float[Array, "*R V D"]) -> Float[Array, "*R B T V"]:
+    return jnp.einsum("...btd,...vd->...btv", hidden, tile.astype(hidden.dtype), preferred_element_type=jnp.float32)
+
+
+def _is_target(targets: Int[Array, "B T"], tile: Float[Array, "*R V D"], first: Int[Array, "*R"]) -> Bool[Array, "*R B T V"]:
+    return targets[..., None] == first[..., None, None, None] + jnp.arange(tile.shape[-2])
+
+
+def _divisor(size: int, most: int) -> int:
+    """The largest divisor of the size that is at most `most`."""
+    return next(n for n in range(min(size, most), 0, -1) if size % n == 0)
 
 
 def _append_zero(x: Array) -> Array:

@@ -70,7 +70,7 @@ def batch_loss(model: LlamaConfig, config: TrainConfig, params: Params, batch: B
     bound = llama.bind(model, params)
     hidden = bound(batch["tokens"], batch["positions"], batch["segment_ids"])
     streams = batch["tokens"], batch["loss_weights"], batch["segment_ids"]
-    return loss.next_token(hidden, bound.table, *streams, z_loss=config.z_loss, chunk=config.loss_chunk)
+    return loss.next_token(hidden, bound.table, *streams, z_loss=config.z_loss, tile=config.loss_tile)
 
 
 def _accumulated(model: LlamaConfig, config: TrainConfig, params: Params, batch: Batch) -> tuple[Params, LossSums]:

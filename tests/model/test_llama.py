@@ -74,7 +74,7 @@ def test_loss_and_gradients_equal_transformers(transformers_model, published_ten
     def loss(params):
         model = llama.bind(config, params)
         weights = jnp.ones(tokens.shape, jnp.float32)
-        return next_token(model(tokens, positions, segments), model.table, tokens, weights, segments, chunk=8)[0] / 46
+        return next_token(model(tokens, positions, segments), model.table, tokens, weights, segments, tile=8)[0] / 46
 
     value, gradients = jax.jit(jax.value_and_grad(loss))(params)
     theirs = transformers_model(config, params)

@@ -1,4 +1,4 @@
-"""The chunked loss is the plain one, gradients included, and only counts targets inside a segment."""
+"""The tiled loss is the plain one, gradients included, and only counts targets inside a segment."""
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,8 @@ from cslm_jax.model import loss
 def inputs(length=24):
     keys = jax.random.split(jax.random.key(0), 4)
     hidden = jax.random.normal(keys[0], (3, length, 8))
-    table = jax.random.normal(keys[1], (29, 8))
-    tokens = jax.random.randint(keys[2], (3, length), 0, 29)
+    table = jax.random.normal(keys[1], (30, 8))
+    tokens = jax.random.randint(keys[2], (3, length), 0, 30)
     weights = jax.random.uniform(keys[3], (3, length))
     segments = jnp.asarray(np.repeat([[1, 2, 0]], [10, 8, length - 18], axis=1).repeat(3, 0))
     return hidden, table, tokens, weights, segments
@@ -27,20 +27,20 @@ def test_targets_are_next_tokens_of_the_same_segment():
     np.testing.assert_array_equal(targets[0, [0, 2, 3]], [6, 8, 9])
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 8, 512])
+@pytest.mark.parametrize("tile", [1, 7, 10, 512])
 @pytest.mark.parametrize("z_loss", [0.0, 0.1])
-def test_chunked_equals_plain(chunk, z_loss):
+def test_tiled_equals_plain(tile, z_loss):
     hidden, table, tokens, weights, segments = inputs()
     targets, shifted = loss.shift(tokens, weights, segments)
 
-    def chunked(hidden, table):
-        return loss.next_token(hidden, table, tokens, weights, segments, z_loss, chunk)
+    def tiled(hidden, table):
+        return loss.next_token(hidden, table, tokens, weights, segments, z_loss, tile)
 
     def plain(hidden, table):
-        total, nll, z = loss.reference(hidden, table, targets, shifted, z_loss)
-        return total, (nll.sum(axis=1), z.sum())
+        nll, z = loss.reference(hidden, table, targets, shifted)
+        return nll.sum() + z_loss * z.sum(), (nll.sum(axis=1), z.sum())
 
-    (total, sums), gradients = jax.jit(jax.value_and_grad(chunked, (0, 1), has_aux=True))(hidden, table)
+    (total, sums), gradients = jax.jit(jax.value_and_grad(tiled, (0, 1), has_aux=True))(hidden, table)
     (expected, (row_nll, z)), expected_gradients = jax.value_and_grad(plain, (0, 1), has_aux=True)(hidden, table)
     np.testing.assert_allclose(total, expected, rtol=1e-6)
     np.testing.assert_allclose(sums.row_nll, row_nll, rtol=1e-5)
@@ -61,11 +61,11 @@ def test_plain_loss_is_cross_entropy():
 
 
 def test_gradient_scales_with_what_follows():
-    """The gradients are made in the forward pass; the backward pass must still apply the outer derivative."""
+    """The backward pass is written by hand; it must apply the outer derivative."""
     hidden, table, *rest = inputs()
     gradient = jax.grad(lambda h: loss.next_token(h, table, *rest)[0])(hidden)
     scaled = jax.grad(lambda h: 3.0 * loss.next_token(h, table, *rest)[0])(hidden)
-    np.testing.assert_allclose(scaled, 3 * gradient, rtol=1e-6)
+    np.testing.assert_allclose(scaled, 3 * gradient, rtol=1e-5, atol=1e-5)
 
 
 def test_logits_are_never_whole():
@@ -78,6 +78,6 @@ def test_logits_are_never_whole():
         jax.ShapeDtypeStruct((rows, length), jnp.float32),
         jax.ShapeDtypeStruct((rows, length), jnp.int32),
     )
-    step = jax.jit(jax.grad(lambda h, t, *rest: loss.next_token(h, t, *rest, chunk=64)[0], (0, 1)))
+    step = jax.jit(jax.grad(lambda h, t, *rest: loss.next_token(h, t, *rest, tile=256)[0], (0, 1)))
     memory = step.lower(*shapes).compile().memory_analysis()
     assert memory.temp_size_in_bytes < rows * length * vocabulary * 4 / 4

@@ -84,8 +84,8 @@ def test_every_mesh_gives_the_losses_of_one_device(mesh, devices, alone):
     assert split == (2, 16 // (sizes["fsdp"] * sizes["context"]), 24 // sizes["tensor"])
 
 
-def test_accumulation_and_chunks_change_nothing(alone):
-    np.testing.assert_allclose(run(accumulate=4, loss_chunk=4)[0], alone[0], rtol=1e-4)
+def test_accumulation_and_tiles_change_nothing(alone):
+    np.testing.assert_allclose(run(accumulate=4, loss_tile=4)[0], alone[0], rtol=1e-4)
 
 
 def test_loss_falls_and_figures_are_of_this_batch(alone):
