@@ -58,7 +58,7 @@ class LlamaConfig:
     attention: str = "auto"
     """Attention kernel: reference, blocked, splash (TPU), or auto: the platform's own, with a warning where there is none."""
     remat: str = "none"
-    """What the backward pass recomputes: none, full, dots or attention."""
+    """What the backward pass keeps: none recomputes nothing; minimal, attention, offload, full (see remat.py) ever more."""
     unroll: int = 1
     """Layers per iteration of the scan over layers; all of them trades compile time for speed on a CPU."""
 
@@ -129,6 +129,7 @@ class Block(nnx.Module):
 
     def __call__(self, x: Float[Array, "B T D"], rotate: Rotation, attend) -> Float[Array, "B T D"]:
         """`attend(query, key, value)` does the mixing between positions: packed segments, or a cache."""
+        x = checkpoint_name(x, "layer_input")
         normed = rms_norm(x, self.attention_norm, self.epsilon)
         x = constrain(x + self.attention.merge(attend(*self.attention.project(normed, rotate))), "batch", "length", None)
         normed = rms_norm(x, self.mlp_norm, self.epsilon)

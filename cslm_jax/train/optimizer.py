@@ -1,13 +1,17 @@
 """AdamW, or Muon with AdamW beside it, with linear warm-up and cosine decay (paper section 2)."""
 
 import dataclasses
-from typing import Literal
+from collections.abc import Container
+from typing import Any, Literal
 
+import jax
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
-from cslm_jax.model.parameters import Declaration, Params, map_declared
+from cslm_jax.model.parameters import Declaration, Params, is_declaration, map_declared
 
+Path = tuple[Any, ...]
+"""Of a leaf in a tree, as JAX's tree functions give it."""
 ALGORITHMS = ("adamw", "muon")
 MUON_RMS = 0.2
 """Root mean square of Muon's updates at a learning rate of 1: about AdamW's, so one learning rate serves both."""
@@ -39,7 +43,7 @@ class OptimizerConfig:
     clip: float = 1.0
     """Largest global norm of the gradient."""
     moment_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the first moment."""
+    """Type in which both moments are kept between steps; they are computed in float32."""
 
     def __post_init__(self):
         if self.algorithm not in ALGORITHMS:
@@ -69,8 +73,31 @@ def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 def make_optimizer(config: OptimizerConfig, steps: int, declared: Params) -> optax.GradientTransformation:
     """Clipping, then the algorithm; `declared` says which parameters are decayed, and which are matrices of layers."""
-    algorithm = {"adamw": _adamw, "muon": _muon}[config.algorithm]
-    return optax.chain(optax.clip_by_global_norm(config.clip), algorithm(config, steps, declared))
+    algorithm = {"adamw": _adamw, "muon": _muon}[config.algorithm](config, steps, declared)
+    return optax.chain(optax.clip_by_global_norm(config.clip), _kept_as(config.moment_dtype, algorithm, declared))
+
+
+def parameter_of(path: Path, parameters: Container[Path]) -> Path | None:
+    """The parameter that a leaf of the optimizer's state belongs to; None for counters.
+
+    The path of a moment ends with the path of its parameter, whatever the optimizer wraps around it.
+    """
+    return next((path[i:] for i in range(len(path)) if path[i:] in parameters), None)
+
+
+def _kept_as(dtype: str, optimizer: optax.GradientTransformation, declared: Params) -> optax.GradientTransformation:
+    """The optimizer with its moments in this type between steps; optax itself has this for the first moment only."""
+    paths = {path for path, _ in jax.tree_util.tree_leaves_with_path(declared, is_leaf=is_declaration)}
+
+    def cast(state, dtype):
+        moved = lambda path, leaf: leaf.astype(dtype) if parameter_of(path, paths) else leaf
+        return jax.tree_util.tree_map_with_path(moved, state)
+
+    def update(gradients, state, params):
+        updates, state = optimizer.update(gradients, cast(state, "float32"), params)
+        return updates, cast(state, dtype)
+
+    return optax.GradientTransformation(lambda params: cast(optimizer.init(params), dtype), update)
 
 
 def _adamw(config: OptimizerConfig, steps: int, declared: Params) -> optax.GradientTransformation:
@@ -81,7 +108,6 @@ def _adamw(config: OptimizerConfig, steps: int, declared: Params) -> optax.Gradi
         eps=config.epsilon,
         weight_decay=config.weight_decay,
         mask=map_declared(lambda declaration: declaration.decayed, declared),
-        mu_dtype=config.moment_dtype,
     )
 
 
@@ -95,7 +121,6 @@ def _muon(config: OptimizerConfig, steps: int, declared: Params) -> optax.Gradie
         weight_decay=config.weight_decay,
         adam_b1=config.b1,
         adam_b2=config.b2,
-        mu_dtype=config.moment_dtype,
         muon_weight_dimension_numbers=lambda _: matrices,
         consistent_rms=MUON_RMS,
     )

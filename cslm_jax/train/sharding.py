@@ -129,7 +129,9 @@ def _check_length(sizes: tuple[int, ...], row_length: int | None) -> None:
 
 def _check_model(sizes: tuple[int, ...], model: LlamaConfig) -> None:
     fsdp, context, tensor = sizes[1:]
-    split = [("width", "fsdp x context", fsdp * context)] + [(name, "tensor", tensor) for name in ("heads", "kv_heads", "mlp_width")]
+    split = [("width", "fsdp x context", fsdp * context)] + [
+        (name, "tensor", tensor) for name in ("heads", "kv_heads", "mlp_width")
+    ]
     for field, axis, ways in split:
         size = getattr(model, field)
         if size % ways:

@@ -17,7 +17,7 @@ from cslm_jax.model.vocabulary_extension import extend_vocabulary
 from cslm_jax.train import sharding
 from cslm_jax.train.checkpoint import Checkpoints, Origin, read_model
 from cslm_jax.train.compatibility import check_resume, check_start
-from cslm_jax.train.optimizer import schedule
+from cslm_jax.train.optimizer import parameter_of, schedule
 from cslm_jax.train.step import TrainState, init_state, make_train_step
 from cslm_jax.vocabulary import JointVocabulary
 
@@ -67,8 +67,7 @@ def state_shardings(model: LlamaConfig, mesh: Mesh, optimizer: optax.GradientTra
     where = dict(jax.tree_util.tree_leaves_with_path(params))
 
     def of(path, _):
-        # The path of a moment ends with the path of its parameter, whatever the optimizer wraps around it.
-        return next((where[path[i:]] for i in range(len(path)) if path[i:] in where), everywhere)
+        return where.get(parameter_of(path, where), everywhere)
 
     moments = jax.tree_util.tree_map_with_path(of, jax.eval_shape(optimizer.init, _abstract_params(model)))
     return TrainState(everywhere, params, moments)

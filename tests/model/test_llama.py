@@ -135,7 +135,7 @@ def test_declarations_describe_the_parameters():
     assert not decayed["final_norm"] and not decayed["blocks"]["mlp_norm"] and decayed["embedding"]
 
 
-@pytest.mark.parametrize("changes", [{"remat": "dots"}, {"remat": "attention", "unroll": 2}])
+@pytest.mark.parametrize("changes", [{"remat": "minimal"}, {"remat": "attention", "unroll": 2}, {"remat": "offload"}])
 def test_remat_and_unrolling_change_no_gradient(changes):
     params = noisy_params(TINY)
     arguments = row(jax.random.randint(jax.random.key(5), (1, 16), 0, 48))
@@ -145,6 +145,16 @@ def test_remat_and_unrolling_change_no_gradient(changes):
 
     changed = gradients(dataclasses.replace(TINY, **changes))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), gradients(TINY), changed)
+
+
+def test_offloaded_layer_inputs_wait_in_the_memory_of_the_host():
+    params, arguments = noisy_params(TINY), row(jnp.zeros((1, 16), int))
+
+    def program(remat):
+        config = dataclasses.replace(TINY, remat=remat)
+        return str(jax.make_jaxpr(jax.grad(lambda p: llama.bind(config, p)(*arguments).sum()))(params))
+
+    assert "<host>[1,16,32]" in program("offload") and "<host>" not in program("attention")
 
 
 def test_bfloat16_compute_keeps_float32_masters():

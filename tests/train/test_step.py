@@ -88,6 +88,33 @@ def test_accumulation_and_tiles_change_nothing(alone):
     np.testing.assert_allclose(run(accumulate=4, loss_tile=4)[0], alone[0], rtol=1e-4)
 
 
+def test_a_step_of_adamw_is_torchs(transformers_model, published_tensors):
+    """Loss, gradient norm, clipping and update on the same batch, twice, so that the moments of the first step count."""
+    import torch
+
+    batch = a_batch() | {"segment_ids": np.ones((8, 16), np.int32), "positions": np.tile(np.arange(16, dtype=np.int32), (8, 1))}
+    adamw = OptimizerConfig(learning_rate=1e-2, warmup=0.0, end=1.0, epsilon=1e-4, weight_decay=0.0, clip=0.5)
+    optimizer = make_optimizer(adamw, 10, llama.declared(MODEL))
+    state = init_state(_params(MODEL), optimizer)
+    step = jax.jit(make_train_step(MODEL, TrainConfig(), optimizer, schedule(adamw, 10), 4))
+    theirs = transformers_model(MODEL, state.params)
+    reference = torch.optim.AdamW(theirs.parameters(), lr=1e-2, betas=(adamw.b1, adamw.b2), eps=1e-4, weight_decay=0.0)
+    tokens, weights = torch.from_numpy(batch["tokens"]).long(), torch.from_numpy(batch["loss_weights"])[:, 1:]
+    for _ in range(2):
+        state, metrics = step(state, batch)
+        logits = theirs(tokens).logits[:, :-1]
+        losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")
+        loss = (losses * weights).sum() / weights.sum()
+        reference.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+        reference.step()
+        np.testing.assert_allclose([metrics.loss, metrics.grad_norm], [loss.item(), norm.item()], rtol=1e-4)
+    ours = published_tensors(MODEL, state.params)
+    for name, parameter in theirs.named_parameters():
+        np.testing.assert_allclose(ours[name], parameter.detach().numpy(), atol=1e-4, err_msg=name)
+
+
 def test_loss_falls_and_figures_are_of_this_batch(alone):
     figures, metrics, state = alone
     assert figures[-1, 0] < figures[0, 0]
