@@ -1,0 +1,54 @@
+"""NVIDIA GPU attention: cuDNN's flash attention through `jax.nn`, which keeps no scores in memory and skips the keys ahead.
+
+Segments go in as a mask, which cuDNN adds to its tiles of scores: it costs 2 T^2 bytes per row, once for all heads, and
+its tiles between segments are computed. Attention is about 6% of a step's arithmetic at T = 2,048, so skipping them
+would save little; cuDNN's own packed layout needs Hopper and a bound on the segments of a row.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+TILE = 64
+"""Rows are padded to a multiple of cuDNN's smallest tile."""
+CAPABILITY = 8.0
+"""Oldest compute capability that cuDNN has the kernel for: Ampere."""
+LARGEST_HEAD = 128
+"""Largest size of a head that it takes on every such GPU."""
+
+
+def cudnn(
+    query: Float[Array, "B T H K"],
+    key: Float[Array, "B T G K"],
+    value: Float[Array, "B T G K"],
+    segment_ids: Int[Array, "B T"],
+    implementation: str = "cudnn",
+) -> Float[Array, "B T H K"]:
+    """`attention.reference` on an NVIDIA GPU; XLA knows how to split it over rows and heads.
+
+    Args:
+        implementation: "xla" computes the same call on any backend, with all scores in memory; for tests.
+
+    Raises:
+        NotImplementedError: the arrays are not in half precision, or the head is too large.
+    """
+    length = query.shape[1]
+    query, key, value = (jnp.pad(x, ((0, 0), (0, -length % TILE), (0, 0), (0, 0))) for x in (query, key, value))
+    ids = jnp.pad(segment_ids, ((0, 0), (0, -length % TILE)))
+    same = ids[:, None, :, None] == ids[:, None, None, :]
+    return jax.nn.dot_product_attention(query, key, value, mask=same, is_causal=True, implementation=implementation)[:, :length]
+
+
+def obstacle(device: jax.Device, compute_dtype: str, head_dim: int) -> str | None:
+    """Why this kernel cannot run there, or None."""
+    try:
+        capability = float(getattr(device, "compute_capability", "none"))
+    except ValueError:  # not NVIDIA
+        capability = 0.0
+    if capability < CAPABILITY:
+        return f"cuDNN's attention needs an NVIDIA GPU of compute capability {CAPABILITY} or later, not {device.device_kind}"
+    if compute_dtype != "bfloat16":
+        return f"cuDNN's attention needs model.compute_dtype=bfloat16, not {compute_dtype}"
+    if head_dim % 8 or head_dim > LARGEST_HEAD:
+        return f"cuDNN's attention needs a model.head_dim that is a multiple of 8 up to {LARGEST_HEAD}, not {head_dim}"
+    return None
