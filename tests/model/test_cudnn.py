@@ -1,4 +1,7 @@
-"""cuDNN's attention as XLA compiles it for GPUs, which needs JAX's CUDA plugin but no GPU, and as a GPU computes it."""
+"""cuDNN's attention as XLA compiles it for GPUs, which needs JAX's CUDA plugin but no GPU, and as a GPU computes it.
+
+On a machine with one: JAX_PLATFORMS=cuda python -m pytest tests/model/test_cudnn.py
+"""
 
 import functools
 import importlib.util
