@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from cslm_jax.model.axes import ways
+from cslm_jax.model.cudnn import cudnn, obstacle
 from cslm_jax.model.splash import splash
 
 logger = logging.getLogger(__name__)
@@ -97,8 +98,8 @@ def _by_group(query: Float[Array, "B T H K"], groups: int) -> Float[Array, "B G 
     return jnp.transpose(query.reshape(batch, length, groups, heads // groups, head_dim), (0, 2, 3, 1, 4))
 
 
-KERNELS: dict[str, Kernel] = {"reference": reference, "blocked": blocked, "splash": splash}
-PLATFORMS = {"cpu": "blocked", "tpu": "splash"}
+KERNELS: dict[str, Kernel] = {"reference": reference, "blocked": blocked, "splash": splash, "cudnn": cudnn}
+PLATFORMS = {"cpu": "blocked", "tpu": "splash", "gpu": "cudnn"}
 """The kernel that "auto" takes; `blocked` elsewhere too, where it works but is not fused."""
 
 
@@ -108,20 +109,32 @@ def check(name: str) -> None:
         raise ValueError(f"model.attention={name!r}: choose auto, {', '.join(KERNELS)}")
 
 
-def select(name: str) -> Kernel:
-    """The kernel of that name; "auto" takes the one for this platform. Logs its choice once.
+def select(name: str, compute_dtype: str, head_dim: int) -> Kernel:
+    """The kernel of that name; "auto" takes the one for this machine's devices. Logs its choice once.
 
     Where there is none, it takes `blocked`: half of the work of `reference`, but it keeps all scores in memory, which a
     fused kernel would not; "auto" says so in a warning.
     """
     check(name)
-    chosen = for_platform(jax.default_backend()) if name == "auto" else name
-    _log_choice(chosen, automatic=name == "auto")
-    return KERNELS[chosen]
+    problem = None
+    if name == "auto":
+        name, problem = for_device(jax.local_devices()[0], compute_dtype, head_dim)
+    _log_choice(name, jax.default_backend(), problem)
+    return KERNELS[name]
+
+
+def for_device(device: jax.Device, compute_dtype: str, head_dim: int) -> tuple[str, str | None]:
+    """Name of the kernel that "auto" takes on a device, and why it is not a fused one, where that was to be expected."""
+    chosen, problem = for_platform(device.platform), None
+    if device.platform not in PLATFORMS:
+        problem = f"there is no fused attention kernel for {device.platform} yet"
+    elif chosen == "cudnn":
+        problem = obstacle(device, compute_dtype, head_dim)
+    return (chosen if problem is None else "blocked"), problem
 
 
 def for_platform(platform: str) -> str:
-    """Name of the kernel that "auto" takes on cpu, gpu or tpu."""
+    """Name of the kernel that "auto" takes on cpu, gpu or tpu, where nothing stands in its way."""
     return PLATFORMS.get(platform, "blocked")
 
 
@@ -142,9 +155,8 @@ def _visible(segment_ids: Int[Array, "B T"], start: int, end: int) -> Bool[Array
 
 
 @functools.cache
-def _log_choice(name: str, automatic: bool) -> None:
-    backend = jax.default_backend()
-    if automatic and backend not in PLATFORMS:
-        logger.warning("there is no fused attention kernel for %s yet; model.attention=auto takes %s", backend, name)
-    else:
+def _log_choice(name: str, backend: str, problem: str | None) -> None:
+    if problem is None:
         logger.info("attention kernel: %s on %s", name, backend)
+    else:
+        logger.warning("%s; model.attention=auto takes %s, which keeps all scores in memory", problem, name)

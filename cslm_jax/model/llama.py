@@ -56,7 +56,7 @@ class LlamaConfig:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of activations and matrix products; softmax, norms and loss stay in float32."""
     attention: str = "auto"
-    """Attention kernel: reference, blocked, splash (TPU), or auto: the platform's own, with a warning where there is none."""
+    """Attention kernel: reference, blocked, splash (TPU), cudnn (NVIDIA, bfloat16), or auto: the device's own, else blocked."""
     remat: str = "none"
     """What the backward pass keeps: none recomputes nothing; minimal, attention, offload, full (see remat.py) ever more."""
     unroll: int = 1
@@ -156,7 +156,7 @@ class Llama(nnx.Module):
         self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], segment_ids: Int[Array, "B T"]
     ) -> Float[Array, "B T D"]:
         """Final hidden states of packed rows; segment 0 is padding, whose states mean nothing."""
-        kernel = attention.select(self.config.attention)
+        kernel = attention.select(self.config.attention, self.config.compute_dtype, self.config.head_dim)
 
         def layer(x, block, rotate, segments):
             return block(x, rotate, lambda query, key, value: kernel(query, key, value, segments))
