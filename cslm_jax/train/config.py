@@ -20,6 +20,8 @@ class TrainConfig:
     """Coefficient of the squared log-normaliser in the loss."""
     loss_tile: int = 2048
     """Tokens of the vocabulary whose logits exist at a time: 8 KiB a position of a device, as float32."""
+    compiler_options: Literal["tuned", "default"] = "tuned"
+    """What XLA is told: the options for this machine (cslm_jax/train/compiler_options.py), or nothing beyond its defaults."""
     checkpoint_every: int = 500
     """Steps between checkpoints; one is always written at the end."""
     keep: int = 2
@@ -35,5 +37,7 @@ class TrainConfig:
                 raise ValueError(f"train.{name}={getattr(self, name)} must be at least 1")
         if self.z_loss < 0:
             raise ValueError(f"train.z_loss={self.z_loss} must be at least 0")
+        if self.compiler_options not in ("tuned", "default"):
+            raise ValueError(f"train.compiler_options={self.compiler_options!r}: choose tuned or default")
         if self.vocabulary not in ("joint", "text"):
             raise ValueError(f"train.vocabulary={self.vocabulary!r}: choose joint or text")

@@ -55,9 +55,7 @@ def make_mesh(
     """
     devices = jax.devices() if devices is None else devices
     sizes = _resolve(dataclasses.astuple(config), len(devices))
-    _check_rows(sizes, global_batch, accumulate)
-    _check_length(sizes, row_length)
-    _check_model(sizes, model)
+    check_sizes(sizes, model, global_batch, accumulate, row_length)
     try:
         # NNX layers need Auto axes; jax.make_mesh would default to Explicit ones.
         return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
@@ -108,6 +106,13 @@ def _resolve(sizes: tuple[int, ...], devices: int) -> tuple[int, ...]:
             "set mesh.fsdp=-1 to let it take the devices that are left"
         )
     return sizes
+
+
+def check_sizes(sizes: tuple[int, ...], model: LlamaConfig, global_batch: int, accumulate: int, row_length: int | None) -> None:
+    """Raises CslmError, which says what to change, if a mesh of these sizes does not divide the model and the batch."""
+    _check_rows(sizes, global_batch, accumulate)
+    _check_length(sizes, row_length)
+    _check_model(sizes, model)
 
 
 def _check_rows(sizes: tuple[int, ...], global_batch: int, accumulate: int) -> None:

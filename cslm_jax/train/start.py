@@ -17,6 +17,7 @@ from cslm_jax.model.vocabulary_extension import extend_vocabulary
 from cslm_jax.train import sharding
 from cslm_jax.train.checkpoint import Checkpoints, Origin, read_model
 from cslm_jax.train.compatibility import check_resume, check_start
+from cslm_jax.train.compiler_options import compiler_options
 from cslm_jax.train.optimizer import parameter_of, schedule
 from cslm_jax.train.step import TrainState, init_state, make_train_step
 from cslm_jax.vocabulary import JointVocabulary
@@ -78,7 +79,8 @@ def jit_train_step(config, mesh: Mesh, optimizer: optax.GradientTransformation, 
     rates = schedule(config.optimizer, config.train.steps)
     step = make_train_step(config.model, config.train, optimizer, rates, tasks)
     layout = state_shardings(config.model, mesh, optimizer), sharding.replicated(mesh)
-    return jax.jit(step, donate_argnums=0, out_shardings=layout)
+    options = compiler_options(mesh.devices.flat[0]) if config.train.compiler_options == "tuned" else {}
+    return jax.jit(step, donate_argnums=0, out_shardings=layout, compiler_options=options)
 
 
 def _first_params(config, origin: Origin, mesh: Mesh, shardings: Params) -> Params:

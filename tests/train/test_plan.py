@@ -4,13 +4,17 @@ import dataclasses
 import json
 from pathlib import Path
 
+import jax
 import pytest
 
 from cslm_jax import config as experiments
 from cslm_jax.errors import CslmError
 from cslm_jax.model.flops import matrix_parameters
 from cslm_jax.model.llama import LlamaConfig
-from cslm_jax.train.plan import plan, received
+from cslm_jax.train import plan_search
+from cslm_jax.train.plan import plan, plan_for
+from cslm_jax.train.roofline import received
+from cslm_jax.train.sharding import MeshConfig
 
 MODEL = LlamaConfig(
     vocabulary_size=512, width=256, layers=2, heads=4, kv_heads=2, head_dim=64, mlp_width=512, compute_dtype="bfloat16"
@@ -22,26 +26,49 @@ def experiment(make, tmp_path, model=MODEL, rows=8, length=256):
     return dataclasses.replace(config, data=dataclasses.replace(config.data, global_batch=rows, row_length=length))
 
 
+def mesh(**sizes):
+    return dict.fromkeys(("data", "fsdp", "context", "tensor"), 1) | sizes
+
+
+def test_context_gathers_keys_and_values(make_experiment, tmp_path):
+    """And splits the weights as fsdp does."""
+    config = experiment(make_experiment, tmp_path)
+    weights = 0.75 * matrix_parameters(MODEL) * (2 + 2 + 4)
+    keys = 2 * (8 * 256) * 2 * 64 * 2
+    assert received(config, mesh(context=4)) == weights + 2 * 3 * 0.75 * keys
+
+
 def test_fsdp_gathers_weights_twice_and_scatters_gradients(make_experiment, tmp_path):
     config = experiment(make_experiment, tmp_path)
-    mesh = {"data": 1, "fsdp": 4, "tensor": 1}
-    assert received(config, mesh) == 0.75 * matrix_parameters(MODEL) * (2 + 2 + 4)
-    assert received(config, {"data": 1, "fsdp": 1, "tensor": 1}) == 0
+    assert received(config, mesh(fsdp=4)) == 0.75 * matrix_parameters(MODEL) * (2 + 2 + 4)
+    assert received(config, mesh()) == 0
 
 
 def test_tensor_sums_activations_and_halves_the_weights(make_experiment, tmp_path):
     config = experiment(make_experiment, tmp_path)
     activations = 8 * 256 / 4 * 256 * 2
     expected = 0.75 * matrix_parameters(MODEL) / 2 * 8 + 4 * 2 * 2 * 0.5 * activations
-    assert received(config, {"data": 1, "fsdp": 4, "tensor": 2}) == expected
+    assert received(config, mesh(fsdp=4, tensor=2)) == expected
 
 
 def test_an_unknown_chip_and_a_missing_size_are_told(make_experiment, tmp_path):
     with pytest.raises(CslmError, match="v5e, v5p, v6e"):
-        plan(experiment(make_experiment, tmp_path), "v9:2x2")
+        plan(experiment(make_experiment, tmp_path), "cpu:1,v9:2x2")
     unsized = dataclasses.replace(MODEL, vocabulary_size=None)
     with pytest.raises(CslmError, match="--config.model.vocabulary_size"):
-        plan(experiment(make_experiment, tmp_path, unsized), "v5e:2x2")
+        plan_for(experiment(make_experiment, tmp_path, unsized), "cpu:1")
+
+
+def test_a_topology_that_fails_does_not_take_the_others_with_it(make_experiment, tmp_path, capsys, caplog):
+    """The figures of the first are kept, and the call still fails."""
+    config = experiment(make_experiment, tmp_path, rows=8)
+    config = dataclasses.replace(config, mesh=MeshConfig(fsdp=2))
+    with pytest.raises(CslmError, match="1 of 2 topologies"):
+        plan(config, "cpu:2,cpu:4", json=str(tmp_path / "plan.json"))
+    (found,) = json.loads((tmp_path / "plan.json").read_text())
+    assert found["topology"] == "cpu:2" and found["fits"] and found["mesh"]["fsdp"] == 2
+    assert found["step_seconds_estimate"] is None, "no maker publishes the speed of this processor"
+    assert "does not match 4 devices" in caplog.text and "cpu:2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("layers", "fits"), [(2, True), (12_000, False)])
@@ -55,6 +82,28 @@ def test_the_compiler_says_whether_a_step_fits(make_experiment, tmp_path, capsys
     assert fits or "exceeds available HBM (15.75G)" in found["problem"]
     if fits:
         assert 0 < found["arguments_gib_per_chip"] < found["peak_gib_per_chip"] < 1
+
+
+def made_up(config, fits):
+    """The search over a topology whose programs fit if `fits` says so; what it compiled, in order."""
+    found = list(plan_search.candidates(config, "v5e:2x2", jax.devices()[:4]))
+    tried = []
+    for candidate in plan_search.by_promise(found):
+        tried.append(candidate.config)
+        candidate.fits = fits(candidate.config)
+    return found, tried
+
+
+def test_a_search_begins_with_the_fastest_and_leaves_out_what_cannot_fit(make_experiment, tmp_path):
+    config = experiment(make_experiment, tmp_path)
+    found, everything = made_up(config, lambda tried: True)
+    assert len(everything) == len(found) and everything[0].train.accumulate == 1
+    assert {tried.mesh.tensor for tried in everything} == {1, 2}, "two kv heads cannot be split four ways"
+    _, tried = made_up(config, lambda tried: tried.train.accumulate > 1)
+    assert sum(t.train.accumulate == 1 for t in tried) < sum(t.train.accumulate == 1 for t in everything)
+    huge = dataclasses.replace(config, data=dataclasses.replace(config.data, row_length=2**24))
+    possible = {tried.model.remat for tried in made_up(huge, lambda tried: True)[1] if tried.train.accumulate == 1}
+    assert possible <= {"offload"}, "what stays on the chip is more than it has"
 
 
 def test_the_shipped_8b_config_is_the_papers():

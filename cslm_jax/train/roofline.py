@@ -1,0 +1,59 @@
+"""How long a step takes at best, by formula: what must be computed against what must be sent."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+
+from cslm_jax.config import Experiment
+from cslm_jax.model.flops import matrix_parameters, training_flops
+from cslm_jax.train.chips import Chip
+
+EFFICIENCY = 0.65
+"""Share of a chip's peak that matrix products reach in well-tuned public runs (40% to 70%); the estimate assumes it."""
+RECOMPUTED = {"none": 0.0, "minimal": 0.0, "attention": 1.0, "offload": 1.0, "full": 1.0}
+"""Forward passes that a remat policy repeats; for attention and offload a little less than one, as attention is kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """One step at EFFICIENCY, where computing and sending hide each other as far as they can."""
+
+    seconds: float
+    tokens_per_second_per_chip: float
+    mfu_causal: float
+    mfu_full: float
+    """Model FLOPs utilisation, counting attention by half, or in full as many published figures do."""
+
+
+def estimate(config: Experiment, mesh: Mapping[str, int], chips: int, chip: Chip, one_host: bool) -> Estimate:
+    """Seconds of a step and what follows from them."""
+    tokens = config.data.global_batch * config.data.row_length
+    causal, full = (tokens * training_flops(config.model, config.data.row_length, causal) for causal in (True, False))
+    peak = chips * chip.bf16_tflops * 1e12
+    computing = causal * (1 + RECOMPUTED[config.model.remat] / 3) / peak / EFFICIENCY
+    bandwidth = chip.link_gb_s if one_host or chip.network_gb_s is None else chip.network_gb_s
+    seconds = max(computing, received(config, mesh) / (bandwidth * 1e9))
+    return Estimate(seconds, tokens / seconds / chips, causal / seconds / peak, full / seconds / peak)
+
+
+def received(config: Experiment, mesh: Mapping[str, int]) -> float:
+    """Bytes that each chip takes in a step, where every transfer is as small as it can be.
+
+    fsdp and context gather the weights for the forward and for the backward pass of each micro-batch and scatter their
+    gradients; data sums the gradients; tensor sums the activations twice a layer in each pass; context gathers the keys and
+    values of a row in each pass and scatters their gradients.
+    """
+    data, fsdp, context, tensor = (mesh[axis] for axis in ("data", "fsdp", "context", "tensor"))
+    model, others = config.model, lambda ways: (ways - 1) / ways
+    compute, master = (jnp.dtype(kind).itemsize for kind in (model.compute_dtype, model.param_dtype))
+    held = matrix_parameters(model) / tensor
+    passes = 2 + RECOMPUTED[model.remat]
+    gathered = config.train.accumulate * others(fsdp * context) * held * (2 * compute + master)
+    summed = 2 * others(data) * held / (fsdp * context) * master
+    positions = config.data.global_batch * config.data.row_length / (data * fsdp * context)
+    activations = positions * model.width * compute
+    keys = 2 * positions * context * model.kv_heads / tensor * model.head_dim * compute
+    return gathered + summed + model.layers * (8 * others(tensor) * activations + (passes + 1) * others(context) * keys)
