@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -129,7 +130,16 @@ def _header(role: str, vocabulary: JointVocabulary) -> list[int]:
 
 
 def _content(parts: Sequence[Part], vocabulary: JointVocabulary) -> list[int]:
-    return [token for part in parts for token in _part(part, vocabulary)]
+    return [token for part in _joined(parts) for token in _part(part, vocabulary)]
+
+
+def _joined(parts: Sequence[Part]) -> Iterator[Part]:
+    """Neighbouring texts as one, so that its tokens are those of the whole ("answer: the", not "answer: " and "the")."""
+    for is_text, group in itertools.groupby(parts, lambda part: isinstance(part, str)):
+        if is_text:
+            yield "".join(group)
+        else:
+            yield from group
 
 
 def _part(part: Part, vocabulary: JointVocabulary) -> Sequence[int]:

@@ -32,7 +32,7 @@ from cslm_jax.data.config import DataConfig
 from cslm_jax.errors import CslmError
 
 # Part of every recipe: raise it when the same records would give other tokens.
-_FORMAT = 1
+_FORMAT = 2
 
 
 class NoCache(CslmError):
