@@ -7,9 +7,12 @@ Processes of your own are told about each other by three variables, the same on 
 Without them JAX's own detection is used: TPU pods and slices, SLURM (srun), Open MPI, Kubernetes jobs.
 """
 
+import contextlib
 import logging
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -22,12 +25,19 @@ from cslm_jax.train.sharding import batch_sharding
 logger = logging.getLogger(__name__)
 
 ADDRESS, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "CSLM_PROCESSES", "CSLM_PROCESS"
+LOST_STATUS = 128 + signal.SIGABRT
+"""Of a process that hung or whose others are lost. It is what a shell sees when JAX itself ends such a process."""
+FAREWELL_SECONDS = 5
+"""That a process with an error waits for the others to leave with it."""
 
 
-def connect() -> None:
+def connect(heartbeat_seconds: int) -> None:
     """Joins the job that this process belongs to, if any; must come before everything that touches a device.
 
     CSLM_PROCESSES=1 means alone, whatever cluster the process runs in.
+
+    Args:
+        heartbeat_seconds: without a sign of life from a process, after which JAX ends the others.
 
     Raises:
         CslmError: variables that contradict each other or are only half there, or a job that does not come together.
@@ -41,13 +51,45 @@ def connect() -> None:
     # Only the CPU backend reads it; elsewhere the devices have collectives of their own.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
-        jax.distributed.initialize(**declared)
+        jax.distributed.initialize(**declared, heartbeat_timeout_seconds=heartbeat_seconds)
     except (RuntimeError, ValueError) as error:
         raise CslmError(
             f"this process could not join the others: {error}. Start all processes of the job within five minutes, with "
             f"a coordinator ({ADDRESS}) that all of them can reach and a port that is free on the machine of process 0"
         ) from error
+    _introduce()
+    # The first collective waits half a minute for the others and fails then (gloo); later ones, behind which a process may
+    # have much to do, wait.
+    all_agree(True)
     logger.info("process %d of %d, %d devices", jax.process_index(), jax.process_count(), jax.device_count())
+
+
+@contextlib.contextmanager
+def own_status() -> Iterator[None]:
+    """An error in the block ends this process of a job soon, and with the status of that error.
+
+    On its way out JAX lets a process wait for the others. If all of them failed alike, they come. If only this one did,
+    they wait for it in a collective: five minutes later JAX would end it like one that was lost, and what is to be mended
+    would be started again.
+
+    Raises:
+        SystemExit: LOST_STATUS, for an error of the devices or of what connects them.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not jax.distributed.is_initialized():
+            raise
+        lost = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error)
+        status = LOST_STATUS if lost else 2 if isinstance(error, CslmError) else 1
+        leave = threading.Timer(FAREWELL_SECONDS, os._exit, [status])
+        leave.daemon = True
+        leave.start()
+        if not lost:
+            raise
+        message = "the devices failed, or another process is lost (it may have said why). The same command goes on from the "
+        logger.exception(message + "last checkpoint")
+        raise SystemExit(status) from error
 
 
 def rows_of_process(mesh: Mesh, rows: int) -> list[int]:
@@ -87,6 +129,15 @@ def by_first_process(what: str, action: Callable[[], None]) -> None:
 def all_agree(yes: bool) -> bool:
     """Whether every process of the job says yes; all of them must ask."""
     return yes if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(yes)).all())
+
+
+def _introduce() -> None:
+    """From here on every line of the log says whose it is; news come from process 0 alone, warnings from all."""
+    process = jax.process_index()
+    if process and "CSLM_LOG" not in os.environ:
+        logging.getLogger("cslm_jax").setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter(f"%(levelname).1s [{process}] %(name)s: %(message)s"))
 
 
 def _declared() -> dict:
