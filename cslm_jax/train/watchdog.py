@@ -56,7 +56,7 @@ class Watchdog:
         while not self._left.wait(_TICK_SECONDS):
             self._seconds += _TICK_SECONDS
             if self._seconds >= self._stall:
-                self._end()
+                return self._end()
             if self._seconds >= self._slow and self._warn:
                 self._warn = False
                 logger.warning(
