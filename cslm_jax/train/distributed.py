@@ -7,12 +7,10 @@ Processes of your own are told about each other by three variables, the same on 
 Without them JAX's own detection is used: TPU pods and slices, SLURM (srun), Open MPI, Kubernetes jobs.
 """
 
-import contextlib
 import logging
 import os
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -25,10 +23,12 @@ from cslm_jax.train.sharding import batch_sharding
 logger = logging.getLogger(__name__)
 
 ADDRESS, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "CSLM_PROCESSES", "CSLM_PROCESS"
-LOST_STATUS = 128 + signal.SIGABRT
-"""Of a process that hung or whose others are lost. It is what a shell sees when JAX itself ends such a process."""
-FAREWELL_SECONDS = 5
-"""That a process with an error waits for the others to leave with it."""
+ADVICE = (
+    f"Start all processes of the job within five minutes, with a coordinator ({ADDRESS}) that all of them can reach and a "
+    "port that is free on the machine of process 0"
+)
+PATIENCE_SECONDS = 30
+"""That a process waits for the others at the start before it gives that advice."""
 
 
 def connect(heartbeat_seconds: int) -> None:
@@ -50,46 +50,21 @@ def connect(heartbeat_seconds: int) -> None:
         return
     # Only the CPU backend reads it; elsewhere the devices have collectives of their own.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # When the five minutes are over JAX ends the process without asking Python.
+    soon = threading.Timer(PATIENCE_SECONDS, logger.warning, [f"still waiting for other processes. {ADVICE}"])
+    soon.daemon = True
+    soon.start()
     try:
         jax.distributed.initialize(**declared, heartbeat_timeout_seconds=heartbeat_seconds)
     except (RuntimeError, ValueError) as error:
-        raise CslmError(
-            f"this process could not join the others: {error}. Start all processes of the job within five minutes, with "
-            f"a coordinator ({ADDRESS}) that all of them can reach and a port that is free on the machine of process 0"
-        ) from error
+        raise CslmError(f"this process could not join the others: {error}. {ADVICE}") from error
+    finally:
+        soon.cancel()
     _introduce()
     # The first collective waits half a minute for the others and fails then (gloo); later ones, behind which a process may
     # have much to do, wait.
     all_agree(True)
     logger.info("process %d of %d, %d devices", jax.process_index(), jax.process_count(), jax.device_count())
-
-
-@contextlib.contextmanager
-def own_status() -> Iterator[None]:
-    """An error in the block ends this process of a job soon, and with the status of that error.
-
-    On its way out JAX lets a process wait for the others. If all of them failed alike, they come. If only this one did,
-    they wait for it in a collective: five minutes later JAX would end it like one that was lost, and what is to be mended
-    would be started again.
-
-    Raises:
-        SystemExit: LOST_STATUS, for an error of the devices or of what connects them.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not jax.distributed.is_initialized():
-            raise
-        lost = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error)
-        status = LOST_STATUS if lost else 2 if isinstance(error, CslmError) else 1
-        leave = threading.Timer(FAREWELL_SECONDS, os._exit, [status])
-        leave.daemon = True
-        leave.start()
-        if not lost:
-            raise
-        message = "the devices failed, or another process is lost (it may have said why). The same command goes on from the "
-        logger.exception(message + "last checkpoint")
-        raise SystemExit(status) from error
 
 
 def rows_of_process(mesh: Mesh, rows: int) -> list[int]:

@@ -18,6 +18,7 @@ from cslm_jax.host_memory import keep_freed_memory
 from cslm_jax.model import llama
 from cslm_jax.train import distributed, sharding
 from cslm_jax.train.checkpoint import Checkpoints, Origin
+from cslm_jax.train.failure import own_status
 from cslm_jax.train.interrupt import EXIT_STATUS, Interrupt
 from cslm_jax.train.metrics import MetricsLog, NoLog, make_log
 from cslm_jax.train.optimizer import make_optimizer
@@ -29,7 +30,7 @@ from cslm_jax.vocabulary import JointVocabulary
 logger = logging.getLogger(__name__)
 
 
-@distributed.own_status()
+@own_status()
 def train(config: Experiment) -> None:
     """Trains the LM, or goes on where an earlier call with the same workdir stopped.
 

@@ -14,7 +14,7 @@ import time
 
 import jax
 
-from cslm_jax.train.distributed import LOST_STATUS
+from cslm_jax.train.failure import LOST_STATUS
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ STEPS, EVERY = 12, 3
 FAULTY = """
 import os, signal, sys, time
 from cslm_jax import cli
-from cslm_jax.train import distributed, watchdog
+from cslm_jax.train import failure, watchdog
 
 what, who, where = os.environ["FAULT"].split()
 reached = watchdog.Watchdog.reached
@@ -37,7 +37,7 @@ def reached_and_failed(self, place, brief=False):
         os.kill(os.getpid(), signal.SIGKILL) if what == "kill" else wait_for_ever()
 
 watchdog.Watchdog.reached = reached_and_failed
-watchdog.LAST_WORDS_SECONDS = distributed.FAREWELL_SECONDS = 1
+watchdog.LAST_WORDS_SECONDS = failure.FAREWELL_SECONDS = 1
 sys.exit(cli.main())
 """
 

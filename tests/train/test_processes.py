@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -243,6 +244,15 @@ def test_a_job_that_does_not_come_together_says_what_to_check(monkeypatch):
     _set(monkeypatch, {"CSLM_PROCESSES": "2", "CSLM_PROCESS": "1", "JAX_COORDINATOR_ADDRESS": "127.0.0.1:1"})
     with pytest.raises(CslmError, match="could not join the others: deadline exceeded"):
         distributed.connect(100)
+
+
+def test_a_job_that_takes_long_to_come_together_says_what_to_check(monkeypatch, caplog):
+    """JAX would end the process in the end, without an exception."""
+    monkeypatch.setattr(distributed, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **_: time.sleep(0.3))
+    _set(monkeypatch, {"CSLM_PROCESSES": "2", "CSLM_PROCESS": "1", "JAX_COORDINATOR_ADDRESS": "127.0.0.1:1"})
+    distributed.connect(100)
+    assert "still waiting for other processes. Start all processes" in caplog.text
 
 
 @pytest.fixture

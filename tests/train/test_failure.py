@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from cslm_jax.errors import CslmError
-from cslm_jax.train import distributed
+from cslm_jax.train import failure
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def left(monkeypatch) -> list[int]:
     statuses: list[int] = []
     monkeypatch.setattr(os, "_exit", statuses.append)
     monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(distributed, "FAREWELL_SECONDS", 0)
+    monkeypatch.setattr(failure, "FAREWELL_SECONDS", 0)
     return statuses
 
 
@@ -29,27 +29,27 @@ def left(monkeypatch) -> list[int]:
     ],
 )
 def test_what_is_to_be_mended_keeps_its_status(error, status, left):
-    with pytest.raises(type(error)), distributed.own_status():
+    with pytest.raises(type(error)), failure.own_status():
         raise error
     assert _soon(left) == [status]
 
 
 def test_a_broken_connection_counts_as_a_lost_process(left, caplog):
-    with pytest.raises(SystemExit, match="134"), distributed.own_status():
+    with pytest.raises(SystemExit, match="134"), failure.own_status():
         raise jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed: Connection reset by peer")
     assert _soon(left) == [134]
     assert "another process is lost" in caplog.text and "Connection reset by peer" in caplog.text
 
 
 def test_leaving_as_asked_is_no_error(left):
-    with pytest.raises(SystemExit, match="143"), distributed.own_status():
+    with pytest.raises(SystemExit, match="143"), failure.own_status():
         raise SystemExit(143)
     time.sleep(0.1)
     assert left == []
 
 
 def test_alone_an_error_stays_what_it_is():
-    with pytest.raises(jax.errors.JaxRuntimeError), distributed.own_status():
+    with pytest.raises(jax.errors.JaxRuntimeError), failure.own_status():
         raise jax.errors.JaxRuntimeError("INTERNAL: a device failed")
 
 
