@@ -13,8 +13,10 @@ import importlib
 import inspect
 import logging
 import os
+import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import tyro
 
@@ -47,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_overview())
         return 0
     keep_freed_memory()
+    _keep_compiled_programs()
     logging.basicConfig(level=logging.WARNING, format="%(levelname).1s %(name)s: %(message)s")
     logging.getLogger("cslm_jax").setLevel(os.environ.get("CSLM_LOG", "INFO"))
     name = _name(argv)
@@ -59,6 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"cslm {name}: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _keep_compiled_programs() -> None:
+    """A run that is started again, or the next of an ablation, then begins at once. Comes before JAX is imported, which reads
+    the variable; JAX_COMPILATION_CACHE_DIR= (empty) keeps none. By host: a home may be shared by processors that differ."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "cslm_jax" / "xla" / platform.node()))
 
 
 def _name(argv: Sequence[str]) -> str:

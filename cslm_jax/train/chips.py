@@ -24,7 +24,7 @@ class Chip:
 
 
 GPU_SHARE = 0.92
-"""Share of a GPU's memory that JAX takes with XLA_PYTHON_CLIENT_MEM_FRACTION=0.92; its own default is 0.75."""
+"""Share of a GPU's memory that JAX takes with XLA_CLIENT_MEM_FRACTION=0.92; its own default is 0.75."""
 
 TPUS = {
     "v5e": Chip(15.75, 197, 100, kind="TPU v5 lite"),

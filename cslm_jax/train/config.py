@@ -30,14 +30,20 @@ class TrainConfig:
     """Steps between lines of metrics.jsonl; the first and the last step always have one."""
     tensorboard: bool = True
     """Also write TensorBoard event files."""
+    stall_minutes: float = 20.0
+    """A process that stays that long at one step, at compiling or at a checkpoint ends with a message; 0 for never."""
+    heartbeat_seconds: int = 100
+    """In a job of several processes, after so long without a sign of life from one JAX ends the others."""
 
     def __post_init__(self):
-        for name in ("steps", "accumulate", "loss_tile", "checkpoint_every", "keep", "log_every"):
+        for name in ("steps", "accumulate", "loss_tile", "checkpoint_every", "keep", "log_every", "heartbeat_seconds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name}={getattr(self, name)} must be at least 1")
         if self.z_loss < 0:
             raise ValueError(f"train.z_loss={self.z_loss} must be at least 0")
         if self.compiler_options not in ("tuned", "default"):
             raise ValueError(f"train.compiler_options={self.compiler_options!r}: choose tuned or default")
+        if self.stall_minutes < 0:
+            raise ValueError(f"train.stall_minutes={self.stall_minutes} must be at least 0")
         if self.vocabulary not in ("joint", "text"):
             raise ValueError(f"train.vocabulary={self.vocabulary!r}: choose joint or text")

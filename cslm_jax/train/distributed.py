@@ -9,6 +9,7 @@ Without them JAX's own detection is used: TPU pods and slices, SLURM (srun), Ope
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 
 import jax
@@ -22,12 +23,21 @@ from cslm_jax.train.sharding import batch_sharding
 logger = logging.getLogger(__name__)
 
 ADDRESS, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "CSLM_PROCESSES", "CSLM_PROCESS"
+ADVICE = (
+    f"Start all processes of the job within five minutes, with a coordinator ({ADDRESS}) that all of them can reach and a "
+    "port that is free on the machine of process 0"
+)
+PATIENCE_SECONDS = 30
+"""That a process waits for the others at the start before it gives that advice."""
 
 
-def connect() -> None:
+def connect(heartbeat_seconds: int) -> None:
     """Joins the job that this process belongs to, if any; must come before everything that touches a device.
 
     CSLM_PROCESSES=1 means alone, whatever cluster the process runs in.
+
+    Args:
+        heartbeat_seconds: without a sign of life from a process, after which JAX ends the others.
 
     Raises:
         CslmError: variables that contradict each other or are only half there, or a job that does not come together.
@@ -40,13 +50,20 @@ def connect() -> None:
         return
     # Only the CPU backend reads it; elsewhere the devices have collectives of their own.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # When the five minutes are over JAX ends the process without asking Python.
+    soon = threading.Timer(PATIENCE_SECONDS, logger.warning, [f"still waiting for other processes. {ADVICE}"])
+    soon.daemon = True
+    soon.start()
     try:
-        jax.distributed.initialize(**declared)
+        jax.distributed.initialize(**declared, heartbeat_timeout_seconds=heartbeat_seconds)
     except (RuntimeError, ValueError) as error:
-        raise CslmError(
-            f"this process could not join the others: {error}. Start all processes of the job within five minutes, with "
-            f"a coordinator ({ADDRESS}) that all of them can reach and a port that is free on the machine of process 0"
-        ) from error
+        raise CslmError(f"this process could not join the others: {error}. {ADVICE}") from error
+    finally:
+        soon.cancel()
+    _introduce()
+    # The first collective waits half a minute for the others and fails then (gloo); later ones, behind which a process may
+    # have much to do, wait.
+    all_agree(True)
     logger.info("process %d of %d, %d devices", jax.process_index(), jax.process_count(), jax.device_count())
 
 
@@ -87,6 +104,15 @@ def by_first_process(what: str, action: Callable[[], None]) -> None:
 def all_agree(yes: bool) -> bool:
     """Whether every process of the job says yes; all of them must ask."""
     return yes if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(yes)).all())
+
+
+def _introduce() -> None:
+    """From here on every line of the log says whose it is; news come from process 0 alone, warnings from all."""
+    process = jax.process_index()
+    if process and "CSLM_LOG" not in os.environ:
+        logging.getLogger("cslm_jax").setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter(f"%(levelname).1s [{process}] %(name)s: %(message)s"))
 
 
 def _declared() -> dict:

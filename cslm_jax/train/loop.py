@@ -18,16 +18,19 @@ from cslm_jax.host_memory import keep_freed_memory
 from cslm_jax.model import llama
 from cslm_jax.train import distributed, sharding
 from cslm_jax.train.checkpoint import Checkpoints, Origin
+from cslm_jax.train.failure import own_status
 from cslm_jax.train.interrupt import EXIT_STATUS, Interrupt
 from cslm_jax.train.metrics import MetricsLog, NoLog, make_log
 from cslm_jax.train.optimizer import make_optimizer
 from cslm_jax.train.start import begin, jit_train_step, with_vocabulary_size
 from cslm_jax.train.step import Metrics, TrainState
+from cslm_jax.train.watchdog import Watchdog
 from cslm_jax.vocabulary import JointVocabulary
 
 logger = logging.getLogger(__name__)
 
 
+@own_status()
 def train(config: Experiment) -> None:
     """Trains the LM, or goes on where an earlier call with the same workdir stopped.
 
@@ -38,10 +41,12 @@ def train(config: Experiment) -> None:
         CslmError: a loss that is not finite (the message names the step and the sha256 of its batch), or a config
             that does not fit the devices, the data or the run's own checkpoints.
         SystemExit: 143 after SIGTERM, once everything is saved.
+
+    A run that hangs, or whose other processes are lost, ends with status 134 and a message instead of an exception.
     """
     _check_workdir(config.workdir)
     keep_freed_memory()
-    distributed.connect()
+    distributed.connect(config.train.heartbeat_seconds)
     vocabulary = JointVocabulary.load(config.data.vocabulary)
     config = with_vocabulary_size(config, vocabulary)
     mesh = sharding.make_mesh(
@@ -49,13 +54,15 @@ def train(config: Experiment) -> None:
     )
     distributed.by_first_process("the making of token caches", lambda: ensure_caches(config.data))
     loader = Loader(config.data, vocabulary, rows=distributed.rows_of_process(mesh, config.data.global_batch))
+    watchdog = Watchdog(config.train.stall_minutes, slow_seconds=config.train.heartbeat_seconds / 2)
     # A second SIGTERM, while the last checkpoint is still being written, must not cut it off.
-    with Interrupt() as interrupt:
+    with Interrupt() as interrupt, watchdog:
         checkpoints = Checkpoints(config.workdir, config.train.keep)
         try:
             with jax.set_mesh(mesh):
-                finished = _Run(config, vocabulary, mesh, loader, checkpoints).run(interrupt)
+                finished = _Run(config, vocabulary, mesh, loader, checkpoints, watchdog).run(interrupt)
         finally:
+            watchdog.reached("writing the last checkpoint")
             checkpoints.close()
     if not finished:
         raise SystemExit(EXIT_STATUS)
@@ -73,8 +80,8 @@ def _check_workdir(workdir: str) -> None:
 class _Run:
     """One call of `train`, from the restored state to the last step or an interruption."""
 
-    def __init__(self, config: Experiment, vocabulary: JointVocabulary, mesh, loader: Loader, checkpoints: Checkpoints):
-        self.config, self.mesh, self.loader, self.checkpoints = config, mesh, loader, checkpoints
+    def __init__(self, config: Experiment, vocabulary: JointVocabulary, mesh, loader, checkpoints, watchdog: Watchdog):
+        self.config, self.mesh, self.loader, self.checkpoints, self.watchdog = config, mesh, loader, checkpoints, watchdog
         self.origin = Origin(dataclasses.asdict(config), vocabulary.sha256)
         self.optimizer = make_optimizer(config.optimizer, config.train.steps, llama.declared(config.model))
         self.log: MetricsLog | NoLog = NoLog()
@@ -102,6 +109,7 @@ class _Run:
         step_function = jit_train_step(self.config, self.mesh, self.optimizer, len(self.loader.tasks))
         running: tuple[int, Metrics] | None = None
         for step, batch in self._batches(first):
+            self.watchdog.reached(f"step {step}", brief=step > first)  # the first one is compiled
             state, metrics = step_function(state, batch)
             # The figures of a step are read while the next one runs, so that the devices never wait for the host.
             self._report(running)
@@ -111,6 +119,7 @@ class _Run:
             if done % self.config.train.checkpoint_every == 0 or done == steps or leaving:
                 self._report(running)
                 running = None
+                self.watchdog.reached(f"saving after {done} steps")
                 self.checkpoints.save(state, done, self.origin)
             if leaving and done < steps:
                 logger.warning("asked to stop: saved after %d of %d steps; the same command goes on from here", done, steps)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from cslm_jax.train.step import Metrics
 
@@ -25,7 +24,7 @@ class MetricsLog:
         _truncate(path, first_step)
         self._tasks = tasks
         self._file = path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(path.parent / "tensorboard"), purge_step=first_step) if tensorboard else None
+        self._board = _board(path.parent / "tensorboard", first_step) if tensorboard else None
         self._clock, self._tokens = time.perf_counter(), 0
 
     def count(self, tokens: int) -> None:
@@ -67,6 +66,12 @@ class NoLog:
 
 def make_log(workdir: str | Path, tasks: tuple[str, ...], first_step: int, tensorboard: bool) -> MetricsLog | NoLog:
     return MetricsLog(workdir, tasks, first_step, tensorboard) if jax.process_index() == 0 else NoLog()
+
+
+def _board(directory: Path, first_step: int):
+    from tensorboardX import SummaryWriter  # it imports torch, where there is one: a third of the start of a process
+
+    return SummaryWriter(str(directory), purge_step=first_step)
 
 
 def _truncate(path: Path, first_step: int) -> None:

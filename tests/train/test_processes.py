@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -219,7 +220,7 @@ def test_what_fails_on_the_first_process_ends_the_others(job):
 def test_half_set_variables_say_what_is_missing(variables, message, joined, monkeypatch):
     _set(monkeypatch, variables)
     with pytest.raises(CslmError, match=message):
-        distributed.connect()
+        distributed.connect(100)
     assert joined == []
 
 
@@ -228,10 +229,10 @@ def test_a_cluster_is_joined_if_it_has_several_processes(tasks, joined, monkeypa
     """SLURM stands for every cluster that JAX knows; what a lone task would lose is all GPUs but one."""
     step = {"JOB_ID": "7", "STEP_NODELIST": "node1", "NTASKS": str(tasks), "PROCID": "0", "LOCALID": "0"}
     _set(monkeypatch, {f"SLURM_{name}": value for name, value in step.items()})
-    distributed.connect()
-    assert joined == [{}] * (tasks - 1)
+    distributed.connect(100)
+    assert joined == [{"heartbeat_timeout_seconds": 100}] * (tasks - 1)
     _set(monkeypatch, {"CSLM_PROCESSES": "1"})
-    distributed.connect()
+    distributed.connect(100)
     assert len(joined) == tasks - 1, "CSLM_PROCESSES=1 means alone"
 
 
@@ -242,7 +243,16 @@ def test_a_job_that_does_not_come_together_says_what_to_check(monkeypatch):
     monkeypatch.setattr(jax.distributed, "initialize", refuse)
     _set(monkeypatch, {"CSLM_PROCESSES": "2", "CSLM_PROCESS": "1", "JAX_COORDINATOR_ADDRESS": "127.0.0.1:1"})
     with pytest.raises(CslmError, match="could not join the others: deadline exceeded"):
-        distributed.connect()
+        distributed.connect(100)
+
+
+def test_a_job_that_takes_long_to_come_together_says_what_to_check(monkeypatch, caplog):
+    """JAX would end the process in the end, without an exception."""
+    monkeypatch.setattr(distributed, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **_: time.sleep(0.3))
+    _set(monkeypatch, {"CSLM_PROCESSES": "2", "CSLM_PROCESS": "1", "JAX_COORDINATOR_ADDRESS": "127.0.0.1:1"})
+    distributed.connect(100)
+    assert "still waiting for other processes. Start all processes" in caplog.text
 
 
 @pytest.fixture
