@@ -19,14 +19,17 @@ class Option(NamedTuple):
 
 
 TPU = {
+    "xla_jf_spmd_threshold_for_windowed_einsum_mib": Option(
+        "1000000", "products are not cut into pieces around a gather: layers are already gathered ahead"
+    ),
+}
+V5E = TPU | {
+    # Elsewhere the compiler refuses them together, as they may make a program wrong there.
     "xla_enable_async_all_gather": Option("true", "the next layer's weights arrive while this layer computes"),
     "xla_tpu_enable_async_collective_fusion": Option("true", "transfers run beside the matrix products they are fused with"),
     "xla_tpu_enable_async_collective_fusion_fuse_all_gather": Option("true", "the same for fsdp's gathering of weights"),
     "xla_tpu_enable_async_collective_fusion_multiple_steps": Option("true", "one transfer may span several products"),
     "xla_tpu_overlap_compute_collective_tc": Option("true", "the matrix unit keeps working during a transfer"),
-    "xla_jf_spmd_threshold_for_windowed_einsum_mib": Option(
-        "1000000", "products are not cut into pieces around a gather: layers are already gathered ahead"
-    ),
 }
 V6E = TPU | {
     "xla_tpu_scoped_vmem_limit_kib": Option("98304", "larger tiles: v6e's vector memory holds 128 MiB, the default uses 32")
@@ -37,7 +40,7 @@ GPU = {
     "xla_gpu_all_gather_combine_threshold_bytes": Option(2**30, "a layer's weights are gathered in one transfer"),
     "xla_gpu_reduce_scatter_combine_threshold_bytes": Option(2**30, "a layer's gradients are scattered in one transfer"),
 }
-OPTIONS = {"tpu": TPU, "TPU v6 lite": V6E, "gpu": GPU, "cpu": {}}
+OPTIONS = {"tpu": TPU, "TPU v5 lite": V5E, "TPU v6 lite": V6E, "gpu": GPU, "cpu": {}}
 """By the kind of a device where it is listed, else by its platform."""
 
 
