@@ -16,6 +16,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "mlp": ("tensor",),
     "vocabulary": ("tensor",),
     "norm": (),
+    "rank": (),
 }
 
 

@@ -41,21 +41,23 @@ def next_token(
     segment_ids: Int[Array, "B T"],
     z_loss: float = 0.0,
     chunk: int = 512,
+    frozen: Float[Array, "F D"] | None = None,
 ) -> tuple[Float[Array, ""], LossSums]:
     """Loss to differentiate (nll + z_loss * z, summed over positions) and the sums to report.
 
     Args:
         hidden: final hidden states.
-        table: rows of the output layer.
+        table: rows of the output layer, or the last of them if there are frozen ones.
         tokens: the packed tokens themselves; position t predicts t + 1 if both are in the same segment.
         loss_weights: weight of a token as a target (0: context only).
         segment_ids: 0 for padding.
         z_loss: coefficient of the squared log-normaliser (PaLM, Chowdhery et al. 2022).
         chunk: positions of a row whose logits exist at a time.
+        frozen: rows of the output layer before those of `table`; no gradient is computed for them.
     """
     targets, weights = shift(tokens, loss_weights, segment_ids)
     size = _divisor(hidden.shape[1], chunk)
-    total, row_nll, z = _summed(hidden, table, targets, weights, z_loss, size)
+    total, row_nll, z = _summed(hidden, table, frozen, targets, weights, z_loss, size)
     sums = LossSums(row_nll.sum(), weights.sum(), z, row_nll, weights.sum(axis=1))
     return total, jax.lax.stop_gradient(sums)
 
@@ -73,10 +75,12 @@ def reference(hidden, table, targets, weights, z_loss):
     return nll.sum() + z_loss * z.sum(), nll.sum(axis=1), z.sum()
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _summed(hidden, table, targets, weights, z_loss, chunk):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def _summed(hidden, table, frozen, targets, weights, z_loss, chunk):
+    rows = _all_rows(table, frozen, hidden.dtype)
+
     def body(sums, inputs):
-        nll, z = _position_losses(_logits(inputs[0], table), *inputs[1:])
+        nll, z = _position_losses(_logits(inputs[0], rows), *inputs[1:])
         return (sums[0] + nll.sum(axis=1), sums[1] + z.sum()), None
 
     start = (jnp.zeros(hidden.shape[0], jnp.float32), jnp.float32(0.0))
@@ -84,16 +88,19 @@ def _summed(hidden, table, targets, weights, z_loss, chunk):
     return row_nll.sum() + z_loss * z, row_nll, z
 
 
-def _summed_forward(hidden, table, targets, weights, z_loss, chunk):
+def _summed_forward(hidden, table, frozen, targets, weights, z_loss, chunk):
+    rows = _all_rows(table, frozen, hidden.dtype)
+    old = 0 if frozen is None else len(frozen)
+
     def body(carry, inputs):
         row_nll, z_sum, table_gradient = carry
         h, target, weight = inputs
-        logits = _logits(h, table)
+        logits = _logits(h, rows)
         nll, z = _position_losses(logits, target, weight)
         d_logits = _logit_gradient(logits, target, weight, z_loss).astype(h.dtype)
-        d_hidden = jnp.einsum("bcv,vd->bcd", d_logits, table.astype(h.dtype))
+        d_hidden = jnp.einsum("bcv,vd->bcd", d_logits, rows)
         # Narrow operand first: the first one is what XLA:CPU transposes in memory (see linear.py).
-        table_gradient += jnp.einsum("bcd,bcv->dv", h, d_logits, preferred_element_type=jnp.float32)
+        table_gradient += jnp.einsum("bcd,bcv->dv", h, d_logits[..., old:], preferred_element_type=jnp.float32)
         return (row_nll + nll.sum(axis=1), z_sum + z.sum(), table_gradient), d_hidden
 
     start = (jnp.zeros(hidden.shape[0], jnp.float32), jnp.float32(0.0), jnp.zeros(table.shape[::-1], jnp.float32))
@@ -105,10 +112,16 @@ def _summed_forward(hidden, table, targets, weights, z_loss, chunk):
 def _summed_backward(z_loss, chunk, gradients, cotangents):
     d_hidden, d_table = gradients
     scale = cotangents[0]
-    return (d_hidden * scale).astype(d_hidden.dtype), (d_table * scale).astype(d_table.dtype), None, None
+    return (d_hidden * scale).astype(d_hidden.dtype), (d_table * scale).astype(d_table.dtype), None, None, None
 
 
 _summed.defvjp(_summed_forward, _summed_backward)
+
+
+def _all_rows(table, frozen, dtype):
+    if frozen is None:
+        return table.astype(dtype)
+    return jnp.concatenate([frozen.astype(dtype), table.astype(dtype)])
 
 
 def _logits(hidden, table):

@@ -6,7 +6,7 @@ from typing import Literal
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
-from cslm_jax.model.parameters import Declaration, Params, map_declared
+from cslm_jax.model.parameters import Declaration, Params, map_declared, split
 
 ALGORITHMS = ("adamw", "muon")
 MUON_RMS = 0.2
@@ -68,7 +68,11 @@ def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig, steps: int, declared: Params) -> optax.GradientTransformation:
-    """Clipping, then the algorithm; `declared` says which parameters are decayed, and which are matrices of layers."""
+    """Clipping, then the algorithm, for the parameters that are trained.
+
+    `declared` says which these are, which of them are decayed, and which are matrices of layers.
+    """
+    declared, _ = split(declared, declared)
     algorithm = {"adamw": _adamw, "muon": _muon}[config.algorithm]
     return optax.chain(optax.clip_by_global_norm(config.clip), algorithm(config, steps, declared))
 
@@ -102,9 +106,10 @@ def _muon(config: OptimizerConfig, steps: int, declared: Params) -> optax.Gradie
 
 
 def _matrix(declaration: Declaration) -> MuonDimensionNumbers | None:
-    """A layer's matrix between the model width and its other axes (heads, MLP); None where there is no such matrix."""
+    """A layer's matrix between the model width, or an adapter's rank, and its other axes; None where there is none."""
     axes = declaration.axes
     if not declaration.decayed or "vocabulary" in axes:
         return None
-    others = tuple(i for i, axis in enumerate(axes) if axis not in ("layers", "width"))
-    return MuonDimensionNumbers(reduction_axis=(axes.index("width"),), output_axis=others)
+    one = "rank" if "rank" in axes else "width"
+    others = tuple(i for i, axis in enumerate(axes) if axis not in ("layers", one))
+    return MuonDimensionNumbers(reduction_axis=(axes.index(one),), output_axis=others)

@@ -46,7 +46,7 @@ def run(mesh_config=MeshConfig(), devices=1, model=MODEL, steps=3, **options):
     optimizer = make_optimizer(OPTIMIZER, 10, llama.declared(model))
     shardings = state_shardings(model, mesh, optimizer)
     with jax.set_mesh(mesh):
-        state = jax.device_put(init_state(_params(model), optimizer), shardings)
+        state = jax.device_put(init_state(model, _params(model), optimizer), shardings)
         step = jax.jit(
             make_train_step(model, config, optimizer, schedule(OPTIMIZER, 10), 4),
             out_shardings=(shardings, sharding.replicated(mesh)),
