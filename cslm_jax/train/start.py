@@ -31,22 +31,23 @@ def with_vocabulary_size(config, vocabulary: JointVocabulary):
     Raises:
         CslmError: the config asks for fewer rows than the vocabulary has ids, or freezes all of them.
     """
-    needed = vocabulary.size if config.train.vocabulary == "joint" else vocabulary.base_size
+    joint = config.train.vocabulary == "joint"
+    needed = vocabulary.size if joint else vocabulary.base_size
     size = config.model.vocabulary_size or needed
     if size < needed:
         raise CslmError(f"model.vocabulary_size={size} is less than the vocabulary's {needed} ids; leave it unset")
-    lora = _with_frozen_rows(config.model.lora, vocabulary, size)
+    lora = _with_frozen_rows(config.model.lora, vocabulary, vocabulary.unpadded_size if joint else vocabulary.base_size)
     return dataclasses.replace(config, model=dataclasses.replace(config.model, vocabulary_size=size, lora=lora))
 
 
-def _with_frozen_rows(lora: LoraConfig, vocabulary: JointVocabulary, size: int) -> LoraConfig:
+def _with_frozen_rows(lora: LoraConfig, vocabulary: JointVocabulary, ids: int) -> LoraConfig:
     if not lora.rank:
         return lora
     frozen = lora.frozen_rows or vocabulary.base_size
-    if frozen >= size:
+    if frozen >= ids:
         raise CslmError(
-            f"model.lora.frozen_rows={frozen} leaves none of the {size} rows of the token table to train: LoRA is for a "
-            "vocabulary that has grown (train.vocabulary=joint); set model.lora.rank=0 to train everything"
+            f"model.lora.frozen_rows={frozen} leaves none of the vocabulary's {ids} ids to train: LoRA is for a vocabulary "
+            "that has grown (train.vocabulary=joint); set model.lora.rank=0 to train everything"
         )
     return dataclasses.replace(lora, frozen_rows=frozen)
 
