@@ -7,6 +7,7 @@ from typing import Any
 
 from cslm_jax.errors import CslmError
 from cslm_jax.model.llama import LlamaConfig
+from cslm_jax.model.lora import LoraConfig
 from cslm_jax.train.checkpoint import Origin
 
 logger = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ def check_resume(origin: Origin, experiment: Mapping[str, Any], vocabulary_sha25
         CslmError: another architecture, vocabulary or layout of the optimizer state; the message names the field.
     """
     _check_vocabulary(origin, vocabulary_sha256, where)
-    made_with = {**origin.experiment, "model": dataclasses.asdict(origin.model)}  # fields that are newer have their defaults
-    for field, (old, new) in _differences(made_with, experiment):
+    made_with, wanted = (tree | {"model": _described(tree)} for tree in (dict(origin.experiment), dict(experiment)))
+    for field, (old, new) in _differences(made_with, wanted):
         if field.split(".")[0] in FREE:
             continue
         if field in STRUCTURAL or _is_architecture(field):
@@ -51,7 +52,8 @@ def check_start(origin: Origin, model: LlamaConfig, vocabulary_sha256: str, wher
     if origin.vocabulary_sha256:
         _check_vocabulary(origin, vocabulary_sha256, where)
     both_adapted = origin.model.lora.rank and model.lora.rank
-    for field, (old, new) in _differences({"model": dataclasses.asdict(origin.model)}, {"model": dataclasses.asdict(model)}):
+    made_with, wanted = ({"model": _described(tree)} for tree in (origin.experiment, {"model": dataclasses.asdict(model)}))
+    for field, (old, new) in _differences(made_with, wanted):
         adapters = field.startswith("model.lora.")
         if _is_architecture(field) and field not in CONVERTED and (both_adapted or not adapters):
             merge = ", or set model.lora.rank=0: it merges the adapters and trains everything" if adapters else ""
@@ -72,10 +74,16 @@ def _is_architecture(field: str) -> bool:
     return parts[0] == "model" and parts[1] not in NUMERICS
 
 
+def _described(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """The model of an experiment: fields that it is too old to have as they are by default, and so those of absent adapters."""
+    model = Origin(experiment, "").model
+    return dataclasses.asdict(model if model.lora.rank else dataclasses.replace(model, lora=LoraConfig()))
+
+
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
     """Dotted names of the leaves that differ, with both values."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for name in sorted({*old, *new}):
+        for name in {**old, **new}:
             yield from _differences(old.get(name), new.get(name), f"{path}.{name}".lstrip("."))
     elif _plain(old) != _plain(new):
         yield path, (old, new)

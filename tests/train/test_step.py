@@ -10,7 +10,8 @@ import pytest
 from cslm_jax.errors import CslmError
 from cslm_jax.model import llama
 from cslm_jax.model.llama import LlamaConfig
-from cslm_jax.model.parameters import map_declared
+from cslm_jax.model.lora import LoraConfig
+from cslm_jax.model.parameters import map_declared, split
 from cslm_jax.train import sharding
 from cslm_jax.train.config import TrainConfig
 from cslm_jax.train.optimizer import OptimizerConfig, make_optimizer, schedule
@@ -19,6 +20,7 @@ from cslm_jax.train.start import state_shardings
 from cslm_jax.train.step import init_state, make_train_step
 
 MODEL = LlamaConfig(vocabulary_size=40, width=16, layers=2, heads=4, kv_heads=2, head_dim=4, mlp_width=24, attention="reference")
+ADAPTED = dataclasses.replace(MODEL, lora=LoraConfig(rank=2, alpha=2.0, frozen_rows=32))
 OPTIMIZER = OptimizerConfig(learning_rate=1e-2)
 
 
@@ -36,7 +38,10 @@ def a_batch(rows=8, length=16):
 
 def _params(model):
     rng = np.random.default_rng(0)
-    return map_declared(lambda d: jnp.asarray((d.stddev or 1) * rng.normal(size=d.shape), jnp.float32), llama.declared(model))
+    scales = {None: 1.0, 0.0: 0.1}  # norms, and the half of an adapter that begins at zero
+    return map_declared(
+        lambda d: jnp.asarray(scales.get(d.stddev, d.stddev) * rng.normal(size=d.shape), jnp.float32), llama.declared(model)
+    )
 
 
 def run(mesh_config=MeshConfig(), devices=1, model=MODEL, steps=3, **options):
@@ -84,6 +89,35 @@ def test_every_mesh_gives_the_losses_of_one_device(mesh, devices, alone):
 
 def test_accumulation_and_chunks_change_nothing(alone):
     np.testing.assert_allclose(run(accumulate=4, loss_chunk=4)[0], alone[0], rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def adapted_alone():
+    return run(model=ADAPTED)
+
+
+@pytest.mark.parametrize("mesh", [MeshConfig(fsdp=8), MeshConfig(data=2, fsdp=2, tensor=2)], ids=["fsdp", "hsdp-tensor"])
+def test_lora_gives_the_same_losses_on_every_mesh(mesh, adapted_alone):
+    figures, _, state = run(mesh, 8, ADAPTED)
+    np.testing.assert_allclose(figures, adapted_alone[0], rtol=1e-4)
+    mlp = state.params["blocks"]["mlp"]
+    assert mlp["up_lora"]["a"].sharding.shard_shape((2, 16, 2)) == (2, 16 // mesh.fsdp, 2)
+    assert mlp["up_lora"]["b"].sharding.shard_shape((2, 2, 24)) == (2, 2, 24 // mesh.tensor)
+
+
+def test_lora_accumulates_and_splits_the_loss_too(adapted_alone):
+    np.testing.assert_allclose(run(accumulate=4, loss_chunk=4, model=ADAPTED)[0], adapted_alone[0], rtol=1e-4)
+
+
+def test_under_lora_only_what_is_trained_moves_and_has_moments(adapted_alone):
+    figures, _, state = adapted_alone
+    assert figures[-1, 0] < figures[0, 0]
+    declared = llama.declared(ADAPTED)
+    (moved, kept), (before, frozen) = (split(params, declared) for params in (state.params, _params(ADAPTED)))
+    jax.tree.map(np.testing.assert_array_equal, kept, frozen)
+    assert all((new != old).any() for new, old in zip(jax.tree.leaves(moved), jax.tree.leaves(before), strict=True))
+    moments = sorted(leaf.shape for leaf in jax.tree.leaves(state.optimizer) if leaf.ndim)
+    assert moments == sorted([leaf.shape for leaf in jax.tree.leaves(moved)] * 2)
 
 
 def test_loss_falls_and_figures_are_of_this_batch(alone):
