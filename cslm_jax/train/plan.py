@@ -93,6 +93,8 @@ def plan_for(config: Experiment, topology: str) -> Plan:
     chip, model = chip_of(topology), config.model
     if model.vocabulary_size is None:
         raise CslmError("a plan needs model.vocabulary_size: set it in the config, or with --config.model.vocabulary_size=132480")
+    if model.lora.rank and model.lora.frozen_rows is None:
+        raise CslmError("a plan needs model.lora.frozen_rows: give the published rows, --config.model.lora.frozen_rows=128256")
     if model.attention == "auto":
         model = dataclasses.replace(model, attention=attention.for_platform("tpu"))
     config = dataclasses.replace(config, model=model)

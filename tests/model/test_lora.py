@@ -56,7 +56,7 @@ def test_fresh_adapters_change_nothing(config):
     params = noisy_params(without)
     adapted = join(llama.initialise(config, jax.random.key(0)), lora.split_tables(config.lora, params))
     assert adapted["blocks"]["mlp"]["down_lora"]["a"].std() > 0.1
-    np.testing.assert_array_equal(logits_of(config, adapted), logits_of(without, params))
+    np.testing.assert_allclose(logits_of(config, adapted), logits_of(without, params), atol=1e-6)
 
 
 def test_only_adapters_and_new_rows_are_trained_and_they_are_float32():

@@ -10,6 +10,7 @@ from cslm_jax import config as experiments
 from cslm_jax.errors import CslmError
 from cslm_jax.model.flops import matrix_parameters
 from cslm_jax.model.llama import LlamaConfig
+from cslm_jax.model.lora import LoraConfig
 from cslm_jax.train.plan import plan, received
 
 MODEL = LlamaConfig(
@@ -39,6 +40,9 @@ def test_tensor_sums_activations_and_halves_the_weights(make_experiment, tmp_pat
 def test_an_unknown_chip_and_a_missing_size_are_told(make_experiment, tmp_path):
     with pytest.raises(CslmError, match="v5e, v5p, v6e"):
         plan(experiment(make_experiment, tmp_path), "v9:2x2")
+    unsplit = dataclasses.replace(MODEL, lora=LoraConfig(rank=4))
+    with pytest.raises(CslmError, match="--config.model.lora.frozen_rows"):
+        plan(experiment(make_experiment, tmp_path, unsplit), "v5e:2x2")
     unsized = dataclasses.replace(MODEL, vocabulary_size=None)
     with pytest.raises(CslmError, match="--config.model.vocabulary_size"):
         plan(experiment(make_experiment, tmp_path, unsized), "v5e:2x2")

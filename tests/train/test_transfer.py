@@ -48,7 +48,7 @@ def test_a_full_run_gets_adapters_and_a_larger_vocabulary(model, tied):
     old, new = model(OLD, tied=tied), model(NEW, rank=2, tied=tied)
     before = random_params(old)
     after = transferred(before, old, new, jax.random.key(0))
-    np.testing.assert_array_equal(logits_of(new, after)[..., :OLD], logits_of(old, before))
+    np.testing.assert_allclose(logits_of(new, after)[..., :OLD], logits_of(old, before), atol=1e-5)
     np.testing.assert_array_equal(after["embedding"], before["embedding"])
     np.testing.assert_allclose(after["new_embedding"], np.tile(before["embedding"].mean(0), (NEW - OLD, 1)), atol=1e-6)
 
