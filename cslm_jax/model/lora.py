@@ -66,7 +66,7 @@ class Adapter(nnx.Module):
 
     def __call__(self, x: Float[Array, "B T I"]) -> Float[Array, "B T O"]:
         rank = self.a.shape[-1]
-        return self.scale * linear(linear(x, self.a.reshape(-1, rank)), self.b.reshape(rank, -1))
+        return linear(self.scale * linear(x, self.a.reshape(-1, rank)), self.b.reshape(rank, -1))
 
 
 def adapted(x: Float[Array, "B T I"], weight: Float[Array, "I O"], adapter: Adapter | None) -> Float[Array, "B T O"]:

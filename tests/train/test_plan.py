@@ -13,6 +13,7 @@ from cslm_jax.model.llama import LlamaConfig
 from cslm_jax.model.lora import LoraConfig
 from cslm_jax.train.plan import plan, received
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 MODEL = LlamaConfig(
     vocabulary_size=512, width=256, layers=2, heads=4, kv_heads=2, head_dim=64, mlp_width=512, compute_dtype="bfloat16"
 )
@@ -61,8 +62,24 @@ def test_the_compiler_says_whether_a_step_fits(make_experiment, tmp_path, capsys
         assert 0 < found["arguments_gib_per_chip"] < found["peak_gib_per_chip"] < 1
 
 
-def test_the_shipped_8b_config_is_the_papers():
-    config = experiments.load(Path(__file__).parents[2] / "configs" / "llama31_8b_cpt.py")
-    assert config.data.global_batch == 288 and config.data.row_length == 2048
-    assert config.optimizer.learning_rate == 6e-5 and config.optimizer.weight_decay == 0
-    assert config.train.steps * 288 * 2048 == pytest.approx(10e9, rel=1e-4)
+@pytest.mark.parametrize(
+    ("name", "rows", "length", "rate"),
+    [
+        ("llama31_8b_cpt", 288, 2048, 6e-5),
+        ("llama32_1b_cpt", 288, 2048, 6e-5),
+        ("llama31_8b_sft", 48, 4096, 1e-5),
+        ("llama32_1b_sft", 48, 4096, 1e-5),
+    ],
+)
+def test_the_shipped_configs_are_the_papers(name, rows, length, rate):
+    config = experiments.load(CONFIGS / f"{name}.py")
+    assert config.data.global_batch == rows and config.data.row_length == length
+    assert config.optimizer.learning_rate == rate and config.optimizer.weight_decay == 0
+    tokens = {"cslm_cpt": 10e9, "cslm_sft": 0.5e9}[config.data.mixture]
+    assert config.train.steps * rows * length == pytest.approx(tokens, rel=1e-3)
+
+
+@pytest.mark.parametrize("size", ["llama31_8b", "llama32_1b"])
+def test_the_second_stage_goes_on_from_the_first(size):
+    cpt, sft = (experiments.load(CONFIGS / f"{size}_{stage}.py") for stage in ("cpt", "sft"))
+    assert sft.train.init_from == cpt.workdir and sft.model == cpt.model and sft.data.vocabulary == cpt.data.vocabulary
