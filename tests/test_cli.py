@@ -63,6 +63,13 @@ def test_weights_of_the_chosen_mixture_and_languages_are_flags(monkeypatch):
     assert config_of(monkeypatch, CONFIG, *words).data.weights["s2s_fr_en"] == 0.7
 
 
+def test_adapters_are_switched_on_and_off_by_one_flag(monkeypatch, tmp_path):
+    adapted = config_of(monkeypatch, CONFIG, "--config.model.lora.rank=16")
+    assert adapted.model.lora.rank == 16
+    experiments.save(adapted, tmp_path)
+    assert config_of(monkeypatch, f"--config={tmp_path / 'config.json'}", "--config.model.lora.rank=0").model.lora.rank == 0
+
+
 def test_the_config_that_a_run_wrote_is_a_config(monkeypatch, tmp_path):
     before = config_of(monkeypatch, CONFIG, "--config.data.weights.asr_en=0.9")
     experiments.save(before, tmp_path)

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from cslm_jax.model import attention, cache, parameters, remat
 from cslm_jax.model.axes import constrain
-from cslm_jax.model.linear import linear
+from cslm_jax.model.lora import Adapter, LoraConfig, adapted, look_up
 from cslm_jax.model.parameters import Declaration, Params
 from cslm_jax.model.rope import RopeScaling, Rotation, rotation
 
@@ -51,8 +51,10 @@ class LlamaConfig:
     """Longest text that the model is meant for. It limits nothing here; exported checkpoints tell it to other tools."""
     tied: bool = False
     """Use the token table as the output layer too."""
+    lora: LoraConfig = LoraConfig()
+    """Adapters beside frozen weights; by default none, and everything is trained."""
     param_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the master weights."""
+    """Type of the master weights; under LoRA that of the frozen ones, and those that are trained are float32."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of activations and matrix products; softmax, norms and loss stay in float32."""
     attention: str = "auto"
@@ -81,23 +83,24 @@ class Attention(nnx.Module):
     def __init__(self, config: LlamaConfig, rngs: nnx.Rngs):
         self.config = config
         width, heads, kv_heads, head_dim = config.width, config.heads, config.kv_heads, config.head_dim
-        declare = functools.partial(_declare, config, rngs)
+        matrix = functools.partial(_matrix, config, rngs)
         name = "model.layers.{layer}.self_attn."
-        fan_in = width**-0.5
-        self.query = declare((width, heads, head_dim), ("width", "heads", "head_dim"), fan_in, name + "q_proj.weight")
-        self.key = declare((width, kv_heads, head_dim), ("width", "kv_heads", "head_dim"), fan_in, name + "k_proj.weight")
-        self.value = declare((width, kv_heads, head_dim), ("width", "kv_heads", "head_dim"), fan_in, name + "v_proj.weight")
-        self.output = declare(
-            (heads, head_dim, width), ("heads", "head_dim", "width"), _residual(config, heads * head_dim), name + "o_proj.weight"
-        )
+        fan_in, fan_out = width**-0.5, _residual(config, heads * head_dim)
+        inner, kv_inner = (heads, head_dim), (kv_heads, head_dim)
+        axes, kv_axes = ("heads", "head_dim"), ("kv_heads", "head_dim")
+        self.query, self.query_lora = matrix((width, *inner), ("width", *axes), fan_in, name + "q_proj.weight")
+        self.key, self.key_lora = matrix((width, *kv_inner), ("width", *kv_axes), fan_in, name + "k_proj.weight")
+        self.value, self.value_lora = matrix((width, *kv_inner), ("width", *kv_axes), fan_in, name + "v_proj.weight")
+        self.output, self.output_lora = matrix((*inner, width), (*axes, "width"), fan_out, name + "o_proj.weight")
 
     def project(self, x: Float[Array, "B T D"], rotate: Rotation):
         """Query, key and value of every position; query and key rotated."""
-        return rotate(_heads(x, self.query)), rotate(_heads(x, self.key)), _heads(x, self.value)
+        query, key = _heads(x, self.query, self.query_lora), _heads(x, self.key, self.key_lora)
+        return rotate(query), rotate(key), _heads(x, self.value, self.value_lora)
 
     def merge(self, heads: Float[Array, "B T H K"]) -> Float[Array, "B T D"]:
         merged = checkpoint_name(heads, "attention").reshape(*heads.shape[:2], -1)
-        return linear(merged, self.output.reshape(merged.shape[-1], -1))
+        return adapted(merged, self.output.reshape(merged.shape[-1], -1), self.output_lora)
 
 
 class Mlp(nnx.Module):
@@ -105,15 +108,15 @@ class Mlp(nnx.Module):
 
     def __init__(self, config: LlamaConfig, rngs: nnx.Rngs):
         width, mlp = config.width, config.mlp_width
-        declare = functools.partial(_declare, config, rngs)
+        matrix = functools.partial(_matrix, config, rngs)
         name = "model.layers.{layer}.mlp."
-        self.gate = declare((width, mlp), ("width", "mlp"), width**-0.5, name + "gate_proj.weight")
-        self.up = declare((width, mlp), ("width", "mlp"), width**-0.5, name + "up_proj.weight")
-        self.down = declare((mlp, width), ("mlp", "width"), _residual(config, mlp), name + "down_proj.weight")
+        self.gate, self.gate_lora = matrix((width, mlp), ("width", "mlp"), width**-0.5, name + "gate_proj.weight")
+        self.up, self.up_lora = matrix((width, mlp), ("width", "mlp"), width**-0.5, name + "up_proj.weight")
+        self.down, self.down_lora = matrix((mlp, width), ("mlp", "width"), _residual(config, mlp), name + "down_proj.weight")
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        gated = jax.nn.silu(linear(x, self.gate.get_value())) * linear(x, self.up.get_value())
-        return linear(gated, self.down.get_value())
+        gate, up = adapted(x, self.gate.get_value(), self.gate_lora), adapted(x, self.up.get_value(), self.up_lora)
+        return adapted(jax.nn.silu(gate) * up, self.down.get_value(), self.down_lora)
 
 
 class Block(nnx.Module):
@@ -141,16 +144,13 @@ class Llama(nnx.Module):
 
     def __init__(self, config: LlamaConfig, rngs: nnx.Rngs):
         self.config = config
-        rows, width = config.vocabulary_size, config.width
-        if rows is None:
+        if config.vocabulary_size is None:
             raise ValueError("model.vocabulary_size is not known yet; take it from the vocabulary before building")
-        table = functools.partial(Declaration, (rows, width), ("vocabulary", "width"))
-        self.embedding = parameters.parameter(table(0.02, "model.embed_tokens.weight"), config.param_dtype, rngs)
+        self.embedding, self.new_embedding = _table(config, rngs, "model.embed_tokens.weight")
         self.blocks = Block(config, rngs)
-        norm = Declaration((width,), ("norm",), None, "model.norm.weight")
-        self.final_norm = parameters.parameter(norm, config.param_dtype, rngs)
+        self.final_norm = parameters.parameter(_published(config, (config.width,), ("norm",), None, "model.norm.weight"), rngs)
         if not config.tied:
-            self.output = parameters.parameter(table(0.02, "lm_head.weight"), config.param_dtype, rngs)
+            self.output, self.new_output = _table(config, rngs, "lm_head.weight")
 
     def __call__(
         self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], segment_ids: Int[Array, "B T"]
@@ -196,16 +196,31 @@ class Llama(nnx.Module):
 
     def logits(self, hidden: Float[Array, "... D"]) -> Float[Array, "... V"]:
         """Scores of the next token in float32. Training uses `loss.next_token`, which never holds them all."""
-        return jnp.einsum("...d,vd->...v", hidden, self.table.astype(hidden.dtype), preferred_element_type=jnp.float32)
+        parts = [table.astype(hidden.dtype) for table in (self.frozen_table, self.table) if table is not None]
+        scores = [jnp.einsum("...d,vd->...v", hidden, part, preferred_element_type=jnp.float32) for part in parts]
+        return jnp.concatenate(scores, axis=-1)
 
     @property
-    def table(self) -> Float[Array, "V D"]:
-        """Rows of the output layer, in the master weights' type."""
-        return (self.embedding if self.config.tied else self.output).get_value()
+    def table(self) -> Float[Array, "_ D"]:
+        """Rows of the output layer that are trained, in the master weights' type: all, but under LoRA only the new ones."""
+        return self._output_parts()[-1]
+
+    @property
+    def frozen_table(self) -> Float[Array, "_ D"] | None:
+        """Rows of the output layer before those of `table`; None where all are trained."""
+        return self._output_parts()[0] if self.config.lora.rank else None
+
+    def _output_parts(self) -> list[Float[Array, "_ D"]]:
+        parts = (self.embedding, self.new_embedding) if self.config.tied else (self.output, self.new_output)
+        return [part.get_value() for part in parts if part is not None]
 
     def _embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-        rows = jnp.take(self.embedding.get_value(), tokens, axis=0)
-        return constrain(rows.astype(self.config.compute_dtype), "batch", "length", None)
+        table, new, dtype = self.embedding.get_value(), self.new_embedding, jnp.dtype(self.config.compute_dtype)
+        if new is None:
+            rows = jnp.take(table, tokens, axis=0).astype(dtype)
+        else:
+            rows = look_up(tokens, table, new.get_value(), dtype)
+        return constrain(rows, "batch", "length", None)
 
     def _rotation(self, positions: Int[Array, "B T"]) -> Rotation:
         config = self.config
@@ -241,9 +256,32 @@ def _abstract(config: LlamaConfig) -> Llama:
     return nnx.eval_shape(lambda: Llama(config, nnx.Rngs(params=0)))
 
 
+def _published(config: LlamaConfig, shape, axes, stddev, published) -> Declaration:
+    """A parameter that published checkpoints have; adapters freeze it."""
+    return Declaration(shape, axes, stddev, published, config.param_dtype, trained=not config.lora.rank)
+
+
 def _declare(config, rngs, shape, axes, stddev, published) -> nnx.Param:
-    declaration = parameters.stacked(config.layers, Declaration(shape, axes, stddev, published))
-    return parameters.parameter(declaration, config.param_dtype, rngs)
+    return parameters.parameter(parameters.stacked(config.layers, _published(config, shape, axes, stddev, published)), rngs)
+
+
+def _matrix(config, rngs, shape, axes, stddev, published) -> tuple[nnx.Param, Adapter | None]:
+    """A matrix of every layer, and its adapter if the config has adapters."""
+    weight = _declare(config, rngs, shape, axes, stddev, published)
+    return weight, Adapter(config.lora, weight.get_metadata("declaration"), rngs) if config.lora.rank else None
+
+
+def _table(config: LlamaConfig, rngs, published: str) -> tuple[nnx.Param, nnx.Param | None]:
+    """A token table: whole, or under LoRA the frozen rows, and the new ones."""
+    lora, axes = config.lora, ("vocabulary", "width")
+    old = lora.frozen_rows if lora.rank else config.vocabulary_size
+    if old is None:
+        raise ValueError("model.lora.frozen_rows is not known yet; take it from the vocabulary before building")
+    table = parameters.parameter(_published(config, (old, config.width), axes, 0.02, published), rngs)
+    if not lora.rank:
+        return table, None
+    new = Declaration((config.vocabulary_size - old, config.width), axes, 0.02, published)
+    return table, parameters.parameter(new, rngs)
 
 
 def _residual(config: LlamaConfig, fan_in: int) -> float:
@@ -251,6 +289,6 @@ def _residual(config: LlamaConfig, fan_in: int) -> float:
     return (fan_in * 2 * config.layers) ** -0.5
 
 
-def _heads(x: Float[Array, "B T D"], weight: nnx.Param) -> Float[Array, "B T H K"]:
+def _heads(x: Float[Array, "B T D"], weight: nnx.Param, adapter: Adapter | None) -> Float[Array, "B T H K"]:
     width, heads, head_dim = weight.shape
-    return linear(x, weight.reshape(width, heads * head_dim)).reshape(*x.shape[:2], heads, head_dim)
+    return adapted(x, weight.reshape(width, heads * head_dim), adapter).reshape(*x.shape[:2], heads, head_dim)

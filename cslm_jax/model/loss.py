@@ -45,6 +45,7 @@ def next_token(
     segment_ids: Int[Array, "B T"],
     z_loss: float = 0.0,
     tile: int = 2048,
+    frozen: Float[Array, "F D"] | None = None,
 ) -> tuple[Float[Array, ""], LossSums]:
     """Loss to differentiate (nll + z_loss * z, summed over positions) and the sums to report.
 
@@ -56,9 +57,10 @@ def next_token(
         segment_ids: 0 for padding.
         z_loss: coefficient of the squared log-normaliser (PaLM, Chowdhery et al. 2022).
         tile: tokens of the vocabulary whose logits exist at a time.
+        frozen: rows of the output layer before those of `table`; no gradient is computed for them.
     """
     targets, weights = shift(tokens, loss_weights, segment_ids)
-    nll, z = _position_losses(hidden, _tiles(table, tile), targets, weights)
+    nll, z = _position_losses(hidden, _tiles(table, tile), None if frozen is None else _tiles(frozen, tile), targets, weights)
     total = nll.sum() + z_loss * z.sum()
     row_nll, row_weight = nll.sum(axis=1), weights.sum(axis=1)
     sums = LossSums(row_nll.sum(), row_weight.sum(), z.sum(), row_nll, row_weight)
@@ -82,13 +84,28 @@ def reference(hidden, table, targets, weights):
 
 @jax.custom_vjp
 def _position_losses(
-    hidden: Float[Array, "B T D"], tiles: Float[Array, "N *R V D"], targets: Int[Array, "B T"], weights: Float[Array, "B T"]
+    hidden: Float[Array, "B T D"],
+    tiles: Float[Array, "N *R V D"],
+    frozen: Float[Array, "M *R V D"] | None,
+    targets: Int[Array, "B T"],
+    weights: Float[Array, "B T"],
 ) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
     """nll and z of every position."""
-    return _forward(hidden, tiles, targets, weights)[0]
+    return _forward(hidden, tiles, frozen, targets, weights)[0]
 
 
-def _forward(hidden, tiles, targets, weights):
+def _forward(hidden, tiles, frozen, targets, weights):
+    before = 0 if frozen is None else _rows(frozen)
+    normaliser, chosen = _scores(hidden, tiles, targets - before)
+    if frozen is not None:
+        more, chosen_there = _scores(hidden, frozen, targets)
+        normaliser, chosen = jnp.logaddexp(normaliser, more), chosen + chosen_there
+    losses = weights * (normaliser - chosen), weights * jnp.square(normaliser)
+    return losses, (hidden, tiles, frozen, targets, weights, normaliser)
+
+
+def _scores(hidden, tiles, targets) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
+    """Log of the summed exponentials of the logits of these tiles, and the target's logit, 0 where it is in none of them."""
     spread = _spread(hidden, tiles)
 
     def body(_, inputs):
@@ -96,28 +113,37 @@ def _forward(hidden, tiles, targets, weights):
         return None, (jax.nn.logsumexp(logits, axis=-1), jnp.sum(logits, axis=-1, where=_is_target(targets, *inputs)))
 
     _, (parts, chosen) = jax.lax.scan(body, None, (tiles, _first_ids(tiles)))
-    normaliser = jax.nn.logsumexp(parts, axis=tuple(range(parts.ndim - 2)))
-    losses = weights * (normaliser - chosen.sum(axis=tuple(range(chosen.ndim - 2)))), weights * jnp.square(normaliser)
-    return losses, (hidden, tiles, targets, weights, normaliser)
+    axes = tuple(range(parts.ndim - 2))
+    return jax.nn.logsumexp(parts, axis=axes), chosen.sum(axis=axes)
 
 
 def _backward(saved, cotangents):
-    hidden, tiles, targets, weights, normaliser = saved
+    hidden, tiles, frozen, targets, weights, normaliser = saved
     d_nll, d_z = (weights * cotangent for cotangent in cotangents)
-    d_normaliser = d_nll + 2 * normaliser * d_z
+    figures = normaliser, d_nll, d_nll + 2 * normaliser * d_z
+    before = 0 if frozen is None else _rows(frozen)
+    d_hidden, d_tiles = _gradients(hidden, tiles, targets - before, *figures)
+    if frozen is not None:
+        d_hidden += _gradients(hidden, frozen, targets, *figures, trained=False)[0]
+    return d_hidden.astype(hidden.dtype), d_tiles, None, None, None
+
+
+def _gradients(hidden, tiles, targets, normaliser, d_nll, d_normaliser, trained: bool = True):
+    """Gradients of the hidden states, in float32, and of the tiles; None for tiles that are not trained."""
     spread = _spread(hidden, tiles)
 
     def body(d_hidden, inputs):
         probabilities = jnp.exp(_logits(spread, inputs[0]) - normaliser[..., None])
         d_logits = d_normaliser[..., None] * probabilities - d_nll[..., None] * _is_target(targets, *inputs)
-        d_logits = d_logits.astype(hidden.dtype)
-        d_tile = jnp.einsum("...btv,...btd->...vd", d_logits, spread, preferred_element_type=tiles.dtype)
-        tile = inputs[0].astype(hidden.dtype)
+        d_logits, tile = d_logits.astype(hidden.dtype), inputs[0].astype(hidden.dtype)
         d_hidden += jnp.einsum("...btv,...vd->...btd", d_logits, tile, preferred_element_type=jnp.float32)
+        if not trained:
+            return d_hidden, None
+        d_tile = jnp.einsum("...btv,...btd->...vd", d_logits, spread, preferred_element_type=tiles.dtype)
         return d_hidden, constrain(d_tile, *_PARTS[: tiles.ndim - 3], None, "width")
 
     d_hidden, d_tiles = jax.lax.scan(body, jnp.zeros(spread.shape, jnp.float32), (tiles, _first_ids(tiles)))
-    return d_hidden.sum(axis=tuple(range(d_hidden.ndim - 3))).astype(hidden.dtype), d_tiles, None, None
+    return d_hidden.sum(axis=tuple(range(d_hidden.ndim - 3))), d_tiles
 
 
 _position_losses.defvjp(_forward, _backward)
@@ -131,6 +157,10 @@ def _tiles(table: Float[Array, "V D"], most: int) -> Float[Array, "N *R V D"]:
     parts = (ways("vocabulary"),) if ways("vocabulary") > 1 and table.shape[0] % ways("vocabulary") == 0 else ()
     rows = _divisor(table.shape[0] // math.prod(parts), most)
     return jnp.moveaxis(table.reshape(*parts, -1, rows, table.shape[1]), -3, 0)
+
+
+def _rows(tiles: Float[Array, "N *R V D"]) -> int:
+    return math.prod(tiles.shape[:-1])
 
 
 def _first_ids(tiles: Float[Array, "N *R V D"]) -> Int[Array, "N *R"]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
+from flax import nnx, traverse_util
 
 Params = dict[str, Any]
-"""Nested dictionary of arrays: what is trained, sharded and saved."""
+"""Nested dictionary of arrays: what is sharded and saved, and all or part of it trained."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,11 @@ class Declaration:
     stddev: float | None
     """Standard deviation of the normal initialiser; None starts at one (norm scales)."""
     published: str
-    """Name in Hugging Face Llama checkpoints; "{layer}" stands for the index on the "layers" axis."""
+    """Name in Hugging Face Llama checkpoints (an adapter's in PEFT's); "{layer}" is the index on the "layers" axis."""
+    dtype: str = "float32"
+    """Type of the master weights."""
+    trained: bool = True
+    """Whether training changes it; a frozen parameter has no gradient and no moments."""
 
     def __post_init__(self):
         if len(self.shape) != len(self.axes):
@@ -37,15 +41,15 @@ class Declaration:
         """Weight decay pulls matrices to zero, never norm scales."""
         return self.stddev is not None
 
-    def initialise(self, key: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    def initialise(self, key: jax.Array) -> jax.Array:
         if self.stddev is None:
-            return jnp.ones(self.shape, dtype)
-        return (self.stddev * jax.random.normal(key, self.shape)).astype(dtype)
+            return jnp.ones(self.shape, self.dtype)
+        return (self.stddev * jax.random.normal(key, self.shape)).astype(self.dtype)
 
 
-def parameter(declaration: Declaration, dtype: str, rngs: nnx.Rngs) -> nnx.Param:
+def parameter(declaration: Declaration, rngs: nnx.Rngs) -> nnx.Param:
     """A parameter that carries its own declaration."""
-    return nnx.Param(declaration.initialise(rngs.params(), jnp.dtype(dtype)), declaration=declaration)
+    return nnx.Param(declaration.initialise(rngs.params()), declaration=declaration)
 
 
 def stacked(layers: int, declaration: Declaration) -> Declaration:
@@ -61,6 +65,19 @@ def declarations(module: nnx.Module) -> Params:
 def values(module: nnx.Module) -> Params:
     """The module's parameters as a nested dictionary of arrays."""
     return _pure(nnx.state(module, nnx.Param), lambda variable: variable.get_value())
+
+
+def split(tree: Params, declared: Params) -> tuple[Params, Params]:
+    """The trained and the frozen part of a tree that is nested like the declarations (it may be these themselves)."""
+    flat, flat_declared = traverse_util.flatten_dict(tree), traverse_util.flatten_dict(declared)
+    trained = {path: leaf for path, leaf in flat.items() if flat_declared[path].trained}
+    frozen = {path: leaf for path, leaf in flat.items() if path not in trained}
+    return traverse_util.unflatten_dict(trained), traverse_util.unflatten_dict(frozen)
+
+
+def join(first: Params, second: Params) -> Params:
+    """One tree of two; what is in both is taken from the second. The inverse of `split`."""
+    return traverse_util.unflatten_dict(traverse_util.flatten_dict(first) | traverse_util.flatten_dict(second))
 
 
 def map_declared(function: Callable[[Declaration], Any], declared: Params) -> Params:

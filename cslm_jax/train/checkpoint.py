@@ -22,7 +22,7 @@ from etils import epath
 from cslm_jax.errors import CslmError
 from cslm_jax.model import llama
 from cslm_jax.model.llama import LlamaConfig
-from cslm_jax.model.parameters import Params, map_declared
+from cslm_jax.model.parameters import Params, is_declaration, map_declared
 from cslm_jax.train.distributed import all_agree, by_first_process
 from cslm_jax.train.step import TrainState
 
@@ -198,10 +198,10 @@ def _read_trained(folder: epath.Path, step: int, shardings: Callable[[LlamaConfi
     origin = _read_origin(folder)
     model = origin.model
     like = jax.tree.map(
-        lambda shape, sharding: jax.ShapeDtypeStruct(shape, model.param_dtype, sharding=sharding),
-        map_declared(lambda declaration: declaration.shape, llama.declared(model)),
+        lambda declaration, sharding: jax.ShapeDtypeStruct(declaration.shape, declaration.dtype, sharding=sharding),
+        llama.declared(model),
         shardings(model),
-        is_leaf=lambda node: isinstance(node, tuple),
+        is_leaf=is_declaration,
     )
     return Trained(model, _read_arrays(folder / "params", like), origin, step)
 

@@ -20,9 +20,10 @@ from jaxtyping import Shaped
 from tqdm import tqdm
 
 from cslm_jax.errors import CslmError
-from cslm_jax.model import hf, llama
+from cslm_jax.model import hf, llama, lora
 from cslm_jax.model.hf_config import read_config, write_config
 from cslm_jax.model.llama import LlamaConfig
+from cslm_jax.model.lora import LoraConfig
 from cslm_jax.model.parameters import Declaration, is_declaration
 from cslm_jax.model.vocabulary_extension import new_rows
 from cslm_jax.text.export import write_tokenizer
@@ -70,6 +71,8 @@ def from_hf(source: str, output: str, units: int = 4096, pad_to: int = 128, nois
 def to_hf(source: str, output: str, vocabulary: str | None = None, shard_gib: float = 2.0) -> None:
     """Writes the newest model of a run as a Hugging Face Llama folder: safetensors, config and tokenizer, without padding rows.
 
+    Adapters of LoRA are merged into the weights, in float32; the result has the type of the frozen ones (model.param_dtype).
+
     Args:
         source: workdir of a run, or what `from-hf` wrote.
         output: folder to write; must not exist.
@@ -82,9 +85,9 @@ def to_hf(source: str, output: str, vocabulary: str | None = None, shard_gib: fl
     rows = _real_rows(config, joint)
     final = _free(Path(output))
     temporary = _emptied(final.with_name(final.name + ".tmp"))
-    published = dataclasses.replace(config, vocabulary_size=rows)
+    published = dataclasses.replace(config, vocabulary_size=rows, lora=LoraConfig())
     with _progress(published) as bar:
-        hf.write(_published(folder / "params", config, rows, bar), temporary, int(shard_gib * 2**30))
+        hf.write(_published(folder / "params", config, published, bar), temporary, int(shard_gib * 2**30))
     write_config(published, temporary, _tokens(joint) | {"dtype": config.param_dtype, "torch_dtype": config.param_dtype})
     if joint is not None and isinstance(joint.text, Llama3Text):
         write_tokenizer(joint, temporary, units=rows > joint.base_size)
@@ -152,15 +155,33 @@ def _table(folder: hf.Folder, old: Declaration, new: Declaration, make_rows) -> 
         yield slice(rows, rows + more), make_rows(read, old.shape, more)
 
 
-def _published(params: epath.Path, config: LlamaConfig, rows: int, bar: tqdm) -> Iterator[tuple[str, np.ndarray]]:
+def _published(
+    params: epath.Path, config: LlamaConfig, published: LlamaConfig, bar: tqdm
+) -> Iterator[tuple[str, Shaped[np.ndarray, "..."]]]:
     """The published tensors, layer by layer as other tools write them."""
-    parts = [(part, *named) for named in _named(llama.declared(config)) for part in hf.parts(named[1])]
+    parts = [(part, *named) for named in _named(llama.declared(published)) for part in hf.parts(named[1])]
     for part, names, declaration in sorted(parts, key=lambda item: -1 if item[0].layer is None else item[0].layer):
-        kept = slice(rows) if "vocabulary" in declaration.axes else slice(None)
-        content = arrays.read(params, names, kept if part.layer is None else part.layer)
-        tensor = hf.to_published(content, declaration)
+        tensor = hf.to_published(_content(params, config.lora, names, part.layer, declaration), declaration)
         bar.update(tensor.nbytes)
         yield part.name, tensor
+
+
+def _content(
+    params: epath.Path, adapters: LoraConfig, names: arrays.Names, layer: int | None, declaration: Declaration
+) -> Shaped[np.ndarray, "..."]:
+    """One layer of a parameter, or all of one that has no layers, with what LoRA keeps apart from it."""
+    *parents, name = names
+    if "vocabulary" in declaration.axes:
+        rows = declaration.shape[0]
+        if not adapters.rank:
+            return arrays.read(params, names, slice(rows))
+        new = arrays.read(params, (*parents, lora.NEW + name), slice(rows - adapters.frozen_rows))
+        return np.concatenate([arrays.read(params, names, slice(None)), new.astype(declaration.dtype)])
+    content = arrays.read(params, names, slice(None) if layer is None else layer)
+    if not adapters.rank or not declaration.decayed:
+        return content
+    a, b = (arrays.read(params, (*parents, name + lora.SUFFIX, half), layer) for half in "ab")
+    return (content.astype(np.float32) + lora.change(adapters, a, b)).astype(declaration.dtype)
 
 
 def _vocabulary_of(origin: Origin, source: Path, given: str | None) -> JointVocabulary | None:

@@ -8,7 +8,7 @@ import jax
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
-from cslm_jax.model.parameters import Declaration, Params, is_declaration, map_declared
+from cslm_jax.model.parameters import Declaration, Params, is_declaration, map_declared, split
 
 Path = tuple[Any, ...]
 """Of a leaf in a tree, as JAX's tree functions give it."""
@@ -72,7 +72,11 @@ def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig, steps: int, declared: Params) -> optax.GradientTransformation:
-    """Clipping, then the algorithm; `declared` says which parameters are decayed, and which are matrices of layers."""
+    """Clipping, then the algorithm, for the parameters that are trained.
+
+    `declared` says which these are, which of them are decayed, and which are matrices of layers.
+    """
+    declared, _ = split(declared, declared)
     algorithm = {"adamw": _adamw, "muon": _muon}[config.algorithm](config, steps, declared)
     return optax.chain(optax.clip_by_global_norm(config.clip), _kept_as(config.moment_dtype, algorithm, declared))
 
@@ -127,9 +131,10 @@ def _muon(config: OptimizerConfig, steps: int, declared: Params) -> optax.Gradie
 
 
 def _matrix(declaration: Declaration) -> MuonDimensionNumbers | None:
-    """A layer's matrix between the model width and its other axes (heads, MLP); None where there is no such matrix."""
+    """A layer's matrix between the model width, or an adapter's rank, and its other axes; None where there is none."""
     axes = declaration.axes
     if not declaration.decayed or "vocabulary" in axes:
         return None
-    others = tuple(i for i, axis in enumerate(axes) if axis not in ("layers", "width"))
-    return MuonDimensionNumbers(reduction_axis=(axes.index("width"),), output_axis=others)
+    one = "rank" if "rank" in axes else "width"
+    others = tuple(i for i, axis in enumerate(axes) if axis not in ("layers", one))
+    return MuonDimensionNumbers(reduction_axis=(axes.index(one),), output_axis=others)

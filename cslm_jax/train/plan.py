@@ -159,6 +159,8 @@ def with_kernel(config: Experiment, device: jax.Device) -> Experiment:
     model = config.model
     if model.vocabulary_size is None:
         raise CslmError("a plan needs model.vocabulary_size: set it in the config, or with --config.model.vocabulary_size=132480")
+    if model.lora.rank and model.lora.frozen_rows is None:
+        raise CslmError("a plan needs model.lora.frozen_rows: give the published rows, --config.model.lora.frozen_rows=128256")
     if model.attention == "auto":
         kernel, _ = attention.for_device(device, model.compute_dtype, model.head_dim)
         model = dataclasses.replace(model, attention=kernel)

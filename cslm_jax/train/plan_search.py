@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from cslm_jax.config import Experiment
 from cslm_jax.errors import CslmError
 from cslm_jax.model import remat
-from cslm_jax.model.flops import matrix_parameters
+from cslm_jax.model.flops import matrix_parameters, trained_matrix_parameters
 from cslm_jax.train import sharding
 from cslm_jax.train.chips import chip_of
 from cslm_jax.train.roofline import estimate
@@ -67,7 +67,8 @@ def least_bytes(config: Experiment) -> float:
     compute, master, moment = (
         jnp.dtype(kind).itemsize for kind in (model.compute_dtype, model.param_dtype, config.optimizer.moment_dtype)
     )
-    state = matrix_parameters(model) / (mesh.fsdp * mesh.context * mesh.tensor) * (2 * master + 2 * moment)
+    weights = master * matrix_parameters(model) + (master + 2 * moment) * trained_matrix_parameters(model)
+    state = weights / (mesh.fsdp * mesh.context * mesh.tensor)
     positions = config.data.global_batch * config.data.row_length / config.train.accumulate
     heads = (model.heads + 2 * model.kv_heads) * model.head_dim / mesh.tensor
     attended = model.heads * model.head_dim / mesh.tensor

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 
 from cslm_jax.config import Experiment
-from cslm_jax.model.flops import matrix_parameters, training_flops
+from cslm_jax.model.flops import forward_flops, matrix_parameters, trained_matrix_parameters, training_flops
 from cslm_jax.train.chips import Chip
 
 EFFICIENCY = 0.65
@@ -32,8 +32,9 @@ def estimate(config: Experiment, mesh: Mapping[str, int], chips: int, chip: Chip
     """Seconds of a step and what follows from them."""
     tokens = config.data.global_batch * config.data.row_length
     causal, full = (tokens * training_flops(config.model, config.data.row_length, causal) for causal in (True, False))
+    again = tokens * RECOMPUTED[config.model.remat] * forward_flops(config.model, config.data.row_length, causal=True)
     peak = chips * chip.bf16_tflops * 1e12
-    computing = causal * (1 + RECOMPUTED[config.model.remat] / 3) / peak / EFFICIENCY
+    computing = (causal + again) / peak / EFFICIENCY
     bandwidth = chip.link_gb_s if one_host or chip.network_gb_s is None else chip.network_gb_s
     seconds = max(computing, received(config, mesh) / (bandwidth * 1e9))
     return Estimate(seconds, tokens / seconds / chips, causal / seconds / peak, full / seconds / peak)
@@ -42,17 +43,18 @@ def estimate(config: Experiment, mesh: Mapping[str, int], chips: int, chip: Chip
 def received(config: Experiment, mesh: Mapping[str, int]) -> float:
     """Bytes that each chip takes in a step, where every transfer is as small as it can be.
 
-    fsdp and context gather the weights for the forward and for the backward pass of each micro-batch and scatter their
-    gradients; data sums the gradients; tensor sums the activations twice a layer in each pass; context gathers the keys and
-    values of a row in each pass and scatters their gradients.
+    fsdp and context gather the weights for the forward and for the backward pass of each micro-batch and scatter the
+    gradients of those that are trained; data sums these gradients; tensor sums the activations twice a layer in each pass;
+    context gathers the keys and values of a row in each pass and scatters their gradients.
     """
     data, fsdp, context, tensor = (mesh[axis] for axis in ("data", "fsdp", "context", "tensor"))
     model, others = config.model, lambda ways: (ways - 1) / ways
-    compute, master = (jnp.dtype(kind).itemsize for kind in (model.compute_dtype, model.param_dtype))
-    held = matrix_parameters(model) / tensor
+    compute = jnp.dtype(model.compute_dtype).itemsize
+    gradient = 4 if model.lora.rank else jnp.dtype(model.param_dtype).itemsize
+    held, trained = matrix_parameters(model) / tensor, trained_matrix_parameters(model) / tensor
     passes = 2 + RECOMPUTED[model.remat]
-    gathered = config.train.accumulate * others(fsdp * context) * held * (2 * compute + master)
-    summed = 2 * others(data) * held / (fsdp * context) * master
+    gathered = config.train.accumulate * others(fsdp * context) * (2 * held * compute + trained * gradient)
+    summed = 2 * others(data) * trained / (fsdp * context) * gradient
     positions = config.data.global_batch * config.data.row_length / (data * fsdp * context)
     activations = positions * model.width * compute
     keys = 2 * positions * context * model.kv_heads / tensor * model.head_dim * compute

@@ -12,37 +12,52 @@ from jax.sharding import Mesh
 from cslm_jax.errors import CslmError
 from cslm_jax.model import llama
 from cslm_jax.model.llama import LlamaConfig
+from cslm_jax.model.lora import LoraConfig
 from cslm_jax.model.parameters import Params
-from cslm_jax.model.vocabulary_extension import extend_vocabulary
 from cslm_jax.train import sharding
 from cslm_jax.train.checkpoint import Checkpoints, Origin, read_model
 from cslm_jax.train.compatibility import check_resume, check_start
 from cslm_jax.train.compiler_options import compiler_options
 from cslm_jax.train.optimizer import parameter_of, schedule
 from cslm_jax.train.step import TrainState, init_state, make_train_step
+from cslm_jax.train.transfer import transferred
 from cslm_jax.vocabulary import JointVocabulary
 
 logger = logging.getLogger(__name__)
 
 
 def with_vocabulary_size(config, vocabulary: JointVocabulary):
-    """The experiment with the rows of its token table decided.
+    """The experiment with the rows of its token table decided, and under LoRA which of them are frozen.
 
     Raises:
-        CslmError: the config asks for fewer rows than the vocabulary has ids.
+        CslmError: the config asks for fewer rows than the vocabulary has ids, or freezes all of them.
     """
-    needed = vocabulary.size if config.train.vocabulary == "joint" else vocabulary.base_size
+    joint = config.train.vocabulary == "joint"
+    needed = vocabulary.size if joint else vocabulary.base_size
     size = config.model.vocabulary_size or needed
     if size < needed:
         raise CslmError(f"model.vocabulary_size={size} is less than the vocabulary's {needed} ids; leave it unset")
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, vocabulary_size=size))
+    lora = _with_frozen_rows(config.model.lora, vocabulary, vocabulary.unpadded_size if joint else vocabulary.base_size)
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, vocabulary_size=size, lora=lora))
+
+
+def _with_frozen_rows(lora: LoraConfig, vocabulary: JointVocabulary, ids: int) -> LoraConfig:
+    if not lora.rank:
+        return lora
+    frozen = lora.frozen_rows or vocabulary.base_size
+    if frozen >= ids:
+        raise CslmError(
+            f"model.lora.frozen_rows={frozen} leaves none of the vocabulary's {ids} ids to train: LoRA is for a vocabulary "
+            "that has grown (train.vocabulary=joint); set model.lora.rank=0 to train everything"
+        )
+    return dataclasses.replace(lora, frozen_rows=frozen)
 
 
 def begin(config, origin: Origin, mesh: Mesh, optimizer: optax.GradientTransformation, checkpoints: Checkpoints) -> TrainState:
     """The state to go on from. The order of restoring:
 
     1. this run's own newest readable checkpoint, if it has one (resume);
-    2. else the model of the run named by train.init_from, its token table grown, with a fresh optimizer;
+    2. else the model of the run named by train.init_from (`transfer.transferred`), with a fresh optimizer;
     3. else fresh parameters from the seed.
     """
     shardings = state_shardings(config.model, mesh, optimizer)
@@ -58,7 +73,7 @@ def begin(config, origin: Origin, mesh: Mesh, optimizer: optax.GradientTransform
         logger.info("resuming %s from step %d", config.workdir, restored.step)
         return restored
     params = _first_params(config, origin, mesh, shardings.params)
-    return jax.jit(lambda p: init_state(p, optimizer), out_shardings=shardings, donate_argnums=0)(params)
+    return jax.jit(lambda p: init_state(config.model, p, optimizer), out_shardings=shardings, donate_argnums=0)(params)
 
 
 def state_shardings(model: LlamaConfig, mesh: Mesh, optimizer: optax.GradientTransformation) -> TrainState:
@@ -70,8 +85,8 @@ def state_shardings(model: LlamaConfig, mesh: Mesh, optimizer: optax.GradientTra
     def of(path, _):
         return where.get(parameter_of(path, where), everywhere)
 
-    moments = jax.tree_util.tree_map_with_path(of, jax.eval_shape(optimizer.init, _abstract_params(model)))
-    return TrainState(everywhere, params, moments)
+    state = jax.eval_shape(lambda p: init_state(model, p, optimizer), _abstract_params(model))
+    return TrainState(everywhere, params, jax.tree_util.tree_map_with_path(of, state.optimizer))
 
 
 def jit_train_step(config, mesh: Mesh, optimizer: optax.GradientTransformation, tasks: int) -> Callable:
@@ -92,11 +107,8 @@ def _first_params(config, origin: Origin, mesh: Mesh, shardings: Params) -> Para
     check_start(trained.origin, config.model, origin.vocabulary_sha256, where)
     rows = config.model.vocabulary_size
     logger.info("starting from step %d of %s, %d -> %d tokens", trained.step, where, trained.config.vocabulary_size, rows)
-    return jax.jit(lambda p: _cast(extend_vocabulary(p, rows), config.model), out_shardings=shardings)(trained.params)
-
-
-def _cast(params: Params, model: LlamaConfig) -> Params:
-    return jax.tree.map(lambda p: p.astype(model.param_dtype), params)
+    take_over = jax.jit(lambda p, key: transferred(p, trained.config, config.model, key), out_shardings=shardings)
+    return take_over(trained.params, jax.random.key(config.seed))
 
 
 def _abstract_params(model: LlamaConfig) -> Params:
@@ -105,5 +117,5 @@ def _abstract_params(model: LlamaConfig) -> Params:
 
 def abstract_state(model: LlamaConfig, optimizer: optax.GradientTransformation, shardings: TrainState) -> TrainState:
     """Shapes, types and places of everything that a step changes; allocates nothing."""
-    shapes = jax.eval_shape(lambda p: init_state(p, optimizer), _abstract_params(model))
+    shapes = jax.eval_shape(lambda p: init_state(model, p, optimizer), _abstract_params(model))
     return jax.tree.map(lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), shapes, shardings)

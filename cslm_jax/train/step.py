@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from cslm_jax.model import llama, loss
+from cslm_jax.model import llama, loss, parameters
 from cslm_jax.model.llama import LlamaConfig
 from cslm_jax.model.loss import LossSums
 from cslm_jax.model.parameters import Params
@@ -25,6 +25,7 @@ class TrainState:
     step: Int[Array, ""]
     params: Params
     optimizer: optax.OptState
+    """Of the parameters that are trained."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +47,9 @@ jax.tree_util.register_dataclass(TrainState)
 jax.tree_util.register_dataclass(Metrics)
 
 
-def init_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+def init_state(model: LlamaConfig, params: Params, optimizer: optax.GradientTransformation) -> TrainState:
+    trained, _ = parameters.split(params, llama.declared(model))
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(trained))
 
 
 def make_train_step(
@@ -56,9 +58,10 @@ def make_train_step(
     """The step function; jit it with the state donated. `schedule` is the one inside the optimizer, for the log."""
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        gradients, sums = _accumulated(model, config, state.params, batch)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, updates)
+        trained, frozen = parameters.split(state.params, llama.declared(model))
+        gradients, sums = _accumulated(model, config, trained, frozen, batch)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
+        params = parameters.join(optax.apply_updates(trained, updates), frozen)
         metrics = _metrics(batch, gradients, sums, schedule(state.step), tasks)
         return TrainState(state.step + 1, params, optimizer_state), metrics
 
@@ -70,16 +73,22 @@ def batch_loss(model: LlamaConfig, config: TrainConfig, params: Params, batch: B
     bound = llama.bind(model, params)
     hidden = bound(batch["tokens"], batch["positions"], batch["segment_ids"])
     streams = batch["tokens"], batch["loss_weights"], batch["segment_ids"]
-    return loss.next_token(hidden, bound.table, *streams, z_loss=config.z_loss, tile=config.loss_tile)
+    return loss.next_token(hidden, bound.table, *streams, z_loss=config.z_loss, tile=config.loss_tile, frozen=bound.frozen_table)
 
 
-def _accumulated(model: LlamaConfig, config: TrainConfig, params: Params, batch: Batch) -> tuple[Params, LossSums]:
+def _accumulated(
+    model: LlamaConfig, config: TrainConfig, trained: Params, frozen: Params, batch: Batch
+) -> tuple[Params, LossSums]:
     """Gradient of the mean loss over the whole batch, however many micro-batches it takes."""
-    differentiate = jax.grad(lambda params, part: batch_loss(model, config, params, part), has_aux=True)
+
+    def part_loss(trained, part):
+        return batch_loss(model, config, parameters.join(trained, frozen), part)
+
+    differentiate = jax.grad(part_loss, has_aux=True)
     if config.accumulate == 1:
-        gradients, sums = differentiate(params, batch)
+        gradients, sums = differentiate(trained, batch)
     else:
-        gradients, sums = _scan_parts(differentiate, params, _split(batch, config.accumulate))
+        gradients, sums = _scan_parts(differentiate, trained, _split(batch, config.accumulate))
     scale = 1 / jnp.maximum(sums.weight, 1e-9)
     return jax.tree.map(lambda g: g * scale.astype(g.dtype), gradients), sums
 

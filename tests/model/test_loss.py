@@ -50,6 +50,23 @@ def test_tiled_equals_plain(tile, z_loss):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+def test_frozen_rows_count_but_have_no_gradient():
+    hidden, table, tokens, weights, segments = inputs()
+
+    def divided(hidden, new):
+        return loss.next_token(hidden, new, tokens, weights, segments, 0.1, 8, frozen=table[:20])
+
+    def whole(hidden, table):
+        return loss.next_token(hidden, table, tokens, weights, segments, 0.1, 8)
+
+    (total, _), (d_hidden, d_new) = jax.jit(jax.value_and_grad(divided, (0, 1), has_aux=True))(hidden, table[20:])
+    (expected, _), (expected_hidden, d_table) = jax.jit(jax.value_and_grad(whole, (0, 1), has_aux=True))(hidden, table)
+    np.testing.assert_allclose(total, expected, rtol=1e-6)
+    np.testing.assert_allclose(divided(hidden, table[20:])[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(d_hidden, expected_hidden, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(d_new, d_table[20:], rtol=1e-5, atol=1e-5)
+
+
 def test_plain_loss_is_cross_entropy():
     hidden, table, tokens, weights, segments = inputs()
     targets, shifted = map(np.asarray, loss.shift(tokens, weights, segments))

@@ -10,6 +10,8 @@ import optax
 import pytest
 
 from cslm_jax.model import llama
+from cslm_jax.model.lora import LoraConfig
+from cslm_jax.model.parameters import split
 from cslm_jax.train.optimizer import OptimizerConfig, make_optimizer, schedule
 
 
@@ -71,6 +73,21 @@ def test_muon_moves_each_layers_matrix_as_torch_does_and_tables_at_their_own_rat
     first = 0.1 * 2.0 * (1 + config.b1 / (1 + config.b1))
     for name in ("embedding", "final_norm"):
         np.testing.assert_allclose(updates[name], -first * np.sign(gradients[name]), rtol=1e-4)
+
+
+def test_muon_turns_adapters_between_their_rank_and_the_other_side(tiny_model):
+    """Orthogonalised, an adapter's update has R equal singular values, whatever the gradient's; new rows are AdamW's."""
+    model = dataclasses.replace(tiny_model, vocabulary_size=24, lora=LoraConfig(rank=3, frozen_rows=16))
+    config = OptimizerConfig(algorithm="muon", learning_rate=0.1, warmup=0.0, clip=1e9)
+    params, _ = split(llama.initialise(model, jax.random.key(0)), llama.declared(model))
+    gradients = jax.tree.map(lambda p: jax.random.normal(jax.random.key(p.size), p.shape), params)
+    optimizer = make_optimizer(config, 10, llama.declared(model))
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    for name, half in (("query_lora", "a"), ("query_lora", "b"), ("output_lora", "a"), ("output_lora", "b")):
+        update = updates["blocks"]["attention"][name][half][0]
+        values = np.linalg.svd(update.reshape(*((-1, 3) if half == "a" else (3, -1))), compute_uv=False)
+        assert values.max() < 2 * values.min(), (name, half)
+    assert np.unique(np.abs(updates["new_embedding"]).round(4)).size == 1
 
 
 IMPOSSIBLE = [

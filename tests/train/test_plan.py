@@ -11,11 +11,13 @@ from cslm_jax import config as experiments
 from cslm_jax.errors import CslmError
 from cslm_jax.model.flops import matrix_parameters
 from cslm_jax.model.llama import LlamaConfig
+from cslm_jax.model.lora import LoraConfig
 from cslm_jax.train import plan_search
 from cslm_jax.train.plan import plan, plan_for
 from cslm_jax.train.roofline import received
 from cslm_jax.train.sharding import MeshConfig
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 MODEL = LlamaConfig(
     vocabulary_size=512, width=256, layers=2, heads=4, kv_heads=2, head_dim=64, mlp_width=512, compute_dtype="bfloat16"
 )
@@ -54,6 +56,9 @@ def test_tensor_sums_activations_and_halves_the_weights(make_experiment, tmp_pat
 def test_an_unknown_chip_and_a_missing_size_are_told(make_experiment, tmp_path):
     with pytest.raises(CslmError, match="v5e, v5p, v6e"):
         plan(experiment(make_experiment, tmp_path), "cpu:1,v9:2x2")
+    unsplit = dataclasses.replace(MODEL, lora=LoraConfig(rank=4))
+    with pytest.raises(CslmError, match="--config.model.lora.frozen_rows"):
+        plan_for(experiment(make_experiment, tmp_path, unsplit), "cpu:1")
     unsized = dataclasses.replace(MODEL, vocabulary_size=None)
     with pytest.raises(CslmError, match="--config.model.vocabulary_size"):
         plan_for(experiment(make_experiment, tmp_path, unsized), "cpu:1")
@@ -106,8 +111,24 @@ def test_a_search_begins_with_the_fastest_and_leaves_out_what_cannot_fit(make_ex
     assert possible <= {"offload"}, "what stays on the chip is more than it has"
 
 
-def test_the_shipped_8b_config_is_the_papers():
-    config = experiments.load(Path(__file__).parents[2] / "configs" / "llama31_8b_cpt.py")
-    assert config.data.global_batch == 288 and config.data.row_length == 2048
-    assert config.optimizer.learning_rate == 6e-5 and config.optimizer.weight_decay == 0
-    assert config.train.steps * 288 * 2048 == pytest.approx(10e9, rel=1e-4)
+@pytest.mark.parametrize(
+    ("name", "rows", "length", "rate"),
+    [
+        ("llama31_8b_cpt", 288, 2048, 6e-5),
+        ("llama32_1b_cpt", 288, 2048, 6e-5),
+        ("llama31_8b_sft", 48, 4096, 1e-5),
+        ("llama32_1b_sft", 48, 4096, 1e-5),
+    ],
+)
+def test_the_shipped_configs_are_the_papers(name, rows, length, rate):
+    config = experiments.load(CONFIGS / f"{name}.py")
+    assert config.data.global_batch == rows and config.data.row_length == length
+    assert config.optimizer.learning_rate == rate and config.optimizer.weight_decay == 0
+    tokens = {"cslm_cpt": 10e9, "cslm_sft": 0.5e9}[config.data.mixture]
+    assert config.train.steps * rows * length == pytest.approx(tokens, rel=1e-3)
+
+
+@pytest.mark.parametrize("size", ["llama31_8b", "llama32_1b"])
+def test_the_second_stage_goes_on_from_the_first(size):
+    cpt, sft = (experiments.load(CONFIGS / f"{size}_{stage}.py") for stage in ("cpt", "sft"))
+    assert sft.train.init_from == cpt.workdir and sft.model == cpt.model and sft.data.vocabulary == cpt.data.vocabulary

@@ -10,7 +10,8 @@ import pytest
 from cslm_jax.errors import CslmError
 from cslm_jax.model import llama
 from cslm_jax.model.llama import LlamaConfig
-from cslm_jax.model.parameters import map_declared
+from cslm_jax.model.lora import LoraConfig
+from cslm_jax.model.parameters import map_declared, split
 from cslm_jax.train import sharding
 from cslm_jax.train.config import TrainConfig
 from cslm_jax.train.optimizer import OptimizerConfig, make_optimizer, schedule
@@ -19,6 +20,7 @@ from cslm_jax.train.start import state_shardings
 from cslm_jax.train.step import init_state, make_train_step
 
 MODEL = LlamaConfig(vocabulary_size=40, width=16, layers=2, heads=4, kv_heads=2, head_dim=4, mlp_width=24, attention="reference")
+ADAPTED = dataclasses.replace(MODEL, lora=LoraConfig(rank=2, alpha=2.0, frozen_rows=32))
 OPTIMIZER = OptimizerConfig(learning_rate=1e-2)
 
 
@@ -36,7 +38,10 @@ def a_batch(rows=8, length=16):
 
 def _params(model):
     rng = np.random.default_rng(0)
-    return map_declared(lambda d: jnp.asarray((d.stddev or 1) * rng.normal(size=d.shape), jnp.float32), llama.declared(model))
+    scales = {None: 1.0, 0.0: 0.1}  # norms, and the half of an adapter that begins at zero
+    return map_declared(
+        lambda d: jnp.asarray(scales.get(d.stddev, d.stddev) * rng.normal(size=d.shape), jnp.float32), llama.declared(model)
+    )
 
 
 def run(mesh_config=MeshConfig(), devices=1, model=MODEL, steps=3, **options):
@@ -46,7 +51,7 @@ def run(mesh_config=MeshConfig(), devices=1, model=MODEL, steps=3, **options):
     optimizer = make_optimizer(OPTIMIZER, 10, llama.declared(model))
     shardings = state_shardings(model, mesh, optimizer)
     with jax.set_mesh(mesh):
-        state = jax.device_put(init_state(_params(model), optimizer), shardings)
+        state = jax.device_put(init_state(model, _params(model), optimizer), shardings)
         step = jax.jit(
             make_train_step(model, config, optimizer, schedule(OPTIMIZER, 10), 4),
             out_shardings=(shardings, sharding.replicated(mesh)),
@@ -95,7 +100,7 @@ def test_a_step_of_adamw_is_torchs(transformers_model, published_tensors):
     batch = a_batch() | {"segment_ids": np.ones((8, 16), np.int32), "positions": np.tile(np.arange(16, dtype=np.int32), (8, 1))}
     adamw = OptimizerConfig(learning_rate=1e-2, warmup=0.0, end=1.0, epsilon=1e-4, weight_decay=0.0, clip=0.5)
     optimizer = make_optimizer(adamw, 10, llama.declared(MODEL))
-    state = init_state(_params(MODEL), optimizer)
+    state = init_state(MODEL, _params(MODEL), optimizer)
     step = jax.jit(make_train_step(MODEL, TrainConfig(), optimizer, schedule(adamw, 10), 4))
     theirs = transformers_model(MODEL, state.params)
     reference = torch.optim.AdamW(theirs.parameters(), lr=1e-2, betas=(adamw.b1, adamw.b2), eps=1e-4, weight_decay=0.0)
@@ -113,6 +118,30 @@ def test_a_step_of_adamw_is_torchs(transformers_model, published_tensors):
     ours = published_tensors(MODEL, state.params)
     for name, parameter in theirs.named_parameters():
         np.testing.assert_allclose(ours[name], parameter.detach().numpy(), atol=1e-4, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def adapted_alone():
+    return run(model=ADAPTED)
+
+
+def test_lora_gives_the_losses_of_one_device_on_a_mesh_and_over_micro_batches(adapted_alone):
+    figures, _, state = run(MeshConfig(data=2, fsdp=2, tensor=2), 8, ADAPTED, accumulate=2, loss_tile=4)
+    np.testing.assert_allclose(figures, adapted_alone[0], rtol=1e-4)
+    adapter = state.params["blocks"]["mlp"]["up_lora"]
+    assert adapter["a"].sharding.shard_shape((2, 16, 2)) == (2, 8, 2)
+    assert adapter["b"].sharding.shard_shape((2, 2, 24)) == (2, 2, 12)
+
+
+def test_under_lora_only_what_is_trained_moves_and_has_moments(adapted_alone):
+    figures, _, state = adapted_alone
+    assert figures[-1, 0] < figures[0, 0]
+    declared = llama.declared(ADAPTED)
+    (moved, kept), (before, frozen) = (split(params, declared) for params in (state.params, _params(ADAPTED)))
+    jax.tree.map(np.testing.assert_array_equal, kept, frozen)
+    assert all((new != old).any() for new, old in zip(jax.tree.leaves(moved), jax.tree.leaves(before), strict=True))
+    moments = sorted(leaf.shape for leaf in jax.tree.leaves(state.optimizer) if leaf.ndim)
+    assert moments == sorted([leaf.shape for leaf in jax.tree.leaves(moved)] * 2)
 
 
 def test_loss_falls_and_figures_are_of_this_batch(alone):

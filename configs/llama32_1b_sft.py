@@ -1,0 +1,46 @@
+"""Stage 2 on one GPU: the model of llama32_1b_cpt.py, fine-tuned with the paper's hyper-parameters (section 3).
+
+    cslm train --config=configs/llama32_1b_sft.py
+
+This trains everything, with float32 master weights, and is meant for 40 to 80 GB. With LoRA (24 GB) it goes on with the
+adapters and new rows of stage 1, whose rank it must have:
+
+    cslm train --config=configs/llama32_1b_sft.py --config.workdir=runs/llama32_1b_sft_lora \
+        --config.train.init_from=runs/llama32_1b_cpt_lora --config.model.lora.rank=64 \
+        --config.model.param_dtype=bfloat16 --config.optimizer.learning_rate=1e-4
+
+The learning rate of LoRA is our choice, and not tuned. How TOKENS comes about: see llama31_8b_sft.py.
+
+Planned, not run. The stand-in is the TPU compiler for one v6e chip (`cslm plan --topology=v6e:1x1`): at 4 rows at a time, peak
+memory is 28.5 GiB, and 6.9 GiB with LoRA; about 2.6 hours, 1.9 with LoRA, at 65% of that chip's 918 TFLOP/s. A GPU has another
+attention kernel, and so other temporaries. A larger train.accumulate, a divisor of 48, takes fewer rows at a time and less
+memory.
+"""
+
+import dataclasses
+
+from cslm_jax.config import Experiment
+from cslm_jax.data.config import DataConfig
+from cslm_jax.model.published import LLAMA32_1B
+from cslm_jax.train.config import TrainConfig
+from cslm_jax.train.optimizer import OptimizerConfig
+
+TOKENS = 0.5e9
+ROWS, LENGTH = 48, 4096
+
+
+def get_config():
+    return Experiment(
+        name="llama32_1b_sft",
+        workdir="runs/llama32_1b_sft",
+        data=DataConfig(vocabulary="runs/llama32/vocabulary", mixture="cslm_sft", row_length=LENGTH, global_batch=ROWS),
+        model=dataclasses.replace(LLAMA32_1B, vocabulary_size=132_480, compute_dtype="bfloat16", remat="full"),
+        optimizer=OptimizerConfig(learning_rate=1e-5, warmup=0.03),
+        train=TrainConfig(
+            steps=round(TOKENS / (ROWS * LENGTH)),
+            init_from="runs/llama32_1b_cpt",
+            accumulate=12,
+            checkpoint_every=500,
+            loss_chunk=64,
+        ),
+    )
