@@ -36,6 +36,5 @@ def get_config():
             steps=round(TOKENS / (ROWS * LENGTH)),
             init_from="runs/llama31_8b_cpt",
             checkpoint_every=500,
-            loss_chunk=64,
         ),
     )

@@ -10,7 +10,7 @@ markers.
     cslm train --config=configs/llama32_1b_cpt.py --config.workdir=runs/llama32_1b_cpt_lora \
         --config.model.lora.rank=64 --config.model.param_dtype=bfloat16 --config.optimizer.learning_rate=2e-4
 
-The learning rate of LoRA is our choice, in the range that Hu et al. 2021 used, and not tuned. The paper's epoch is 10 billion
+The learning rate of LoRA is our choice, and not tuned. The paper's epoch is 10 billion
 tokens: --config.train.steps=1695 takes a tenth of them.
 
 Planned, not run. The stand-in is the TPU compiler for one v6e chip (`cslm plan --topology=v6e:1x1`): at 8 rows at a time, peak
@@ -38,7 +38,5 @@ def get_config():
         data=DataConfig(vocabulary="runs/llama32/vocabulary", mixture="cslm_cpt", row_length=LENGTH, global_batch=ROWS),
         model=dataclasses.replace(LLAMA32_1B, vocabulary_size=132_480, compute_dtype="bfloat16", remat="full"),
         optimizer=OptimizerConfig(learning_rate=6e-5, warmup=0.03),
-        train=TrainConfig(
-            steps=round(TOKENS / (ROWS * LENGTH)), init_from="runs/llama32", accumulate=36, checkpoint_every=500, loss_chunk=64
-        ),
+        train=TrainConfig(steps=round(TOKENS / (ROWS * LENGTH)), init_from="runs/llama32", accumulate=36, checkpoint_every=500),
     )

@@ -41,6 +41,5 @@ def get_config():
             init_from="runs/llama32_1b_cpt",
             accumulate=12,
             checkpoint_every=500,
-            loss_chunk=64,
         ),
     )
