@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tyro
 
+from cslm_jax import switches
 from cslm_jax.errors import CslmError
 from cslm_jax.host_memory import keep_freed_memory
 
@@ -45,7 +46,7 @@ COMMANDS = {
 }
 
 # An optional part of a config (such as RoPE scaling) stays a plain field.
-_PARSING = (tyro.conf.AvoidSubcommands,)
+_PARSING = (tyro.conf.AvoidSubcommands, switches.MARKER)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = _command(name)
         choices, rest = _take_choices(argv[len(name.split()) :])
         bound = _bind_config(name, command, choices)
-        tyro.cli(bound, args=rest, prog=f"cslm {name}", use_underscores=True, config=_PARSING)
+        with switches.REGISTRY:
+            tyro.cli(bound, args=rest, prog=f"cslm {name}", use_underscores=True, config=_PARSING)
     except CslmError as error:
         print(f"cslm {name}: {error}", file=sys.stderr)
         return 2

@@ -274,12 +274,20 @@ def _cut(folder: Path) -> None:
 WITHOUT_TENSORFLOW = """
 import sys
 
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("tensorflow", "seqio", "tensorflow_text", "tensorflow_datasets"):
-            raise ModuleNotFoundError(name)
+class Without:
+    # A finder of modules on a machine where these are not installed.
 
-sys.meta_path.insert(0, Blocked())
+    def __init__(self, finder):
+        self._finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self._finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        missing = name.partition(".")[0] in ("tensorflow", "seqio", "tensorflow_text", "tensorflow_datasets")
+        return None if missing else self._finder.find_spec(name, path, target)
+
+sys.meta_path[:] = map(Without, sys.meta_path)
 from cslm_jax import cli
 sys.exit(cli.main(sys.argv[1:]))
 """
