@@ -44,6 +44,7 @@ def main(folder: Path) -> None:
             max_grad_norm=optimizer["clip"],
             bf16=config["model"]["compute_dtype"] == "bfloat16",
             dataloader_pin_memory=torch.cuda.is_available(),
+            train_sampling_strategy="sequential",  # the order of our rows, so that the losses can be compared
             logging_strategy="no",
             save_strategy="no",
             report_to=[],
