@@ -92,13 +92,14 @@ def _summed_forward(hidden, table, targets, weights, z_loss, chunk):
         nll, z = _position_losses(logits, target, weight)
         d_logits = _logit_gradient(logits, target, weight, z_loss).astype(h.dtype)
         d_hidden = jnp.einsum("bcv,vd->bcd", d_logits, table.astype(h.dtype))
-        # Narrow operand first: the first one is what XLA:CPU transposes in memory (see linear.py).
-        table_gradient += jnp.einsum("bcd,bcv->dv", h, d_logits, preferred_element_type=jnp.float32)
+        # Narrow operand first: the first one is what XLA:CPU transposes in memory (see linear.py). The sum lies as the table
+        # does, so that it becomes the gradient in place: else there is a second array of the table's size.
+        table_gradient += jnp.einsum("bcd,bcv->dv", h, d_logits, preferred_element_type=jnp.float32).T
         return (row_nll + nll.sum(axis=1), z_sum + z.sum(), table_gradient), d_hidden
 
-    start = (jnp.zeros(hidden.shape[0], jnp.float32), jnp.float32(0.0), jnp.zeros(table.shape[::-1], jnp.float32))
+    start = (jnp.zeros(hidden.shape[0], jnp.float32), jnp.float32(0.0), jnp.zeros(table.shape, jnp.float32))
     (row_nll, z, d_table), d_hidden = jax.lax.scan(body, start, _chunked(chunk, hidden, targets, weights))
-    gradients = _unchunked(d_hidden), d_table.T.astype(table.dtype)
+    gradients = _unchunked(d_hidden), d_table.astype(table.dtype)
     return (row_nll.sum() + z_loss * z, row_nll, z), gradients
 
 
