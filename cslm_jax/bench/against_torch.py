@@ -1,6 +1,10 @@
 """`cslm bench against-torch-...`: the same model, data and machine in this project and in PyTorch as the paper's authors use it.
 
 Their way is `transformers`: its Trainer over examples padded to the longest of their batch, its `generate` with a KV cache.
+
+Torch's threads spin while they wait for each other, which other programs on the machine slow down out of all proportion:
+where there are any, set OMP_WAIT_POLICY=PASSIVE, or give both sides one core (`taskset -c 0 cslm bench ...`), and look at
+the ratio of tokens a processor second too.
 """
 
 from __future__ import annotations
