@@ -16,7 +16,8 @@ test: $(VENV)/.installed-test
 # them out where these are not installed.
 parity: $(VENV)/.installed-parity
 	$(VENV)/bin/python -m pytest --numprocesses=auto tests/model tests/speech/test_s3.py \
-		tests/train/test_convert.py tests/train/test_optimizer.py tests/train/test_step.py
+		tests/train/test_convert.py tests/train/test_optimizer.py tests/train/test_step.py tests/train/test_lora.py \
+		tests/data/test_sft_template.py tests/bench/test_against_torch.py
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import tyro
 
+from cslm_jax import switches
 from cslm_jax.errors import CslmError
 from cslm_jax.host_memory import keep_freed_memory
 
@@ -34,13 +35,20 @@ COMMANDS = {
     "evaluate": ("cslm_jax.evaluate.evaluate:evaluate", "the paper's measures on held-out items, and the report"),
     "report": ("cslm_jax.evaluate.evaluate:report", "make report.json and report.html again from what was measured"),
     "plan": ("cslm_jax.train.plan:plan", "compile the train step for TPU pods: does it fit, how fast, how long"),
+    "bench step": ("cslm_jax.bench.step:step", "time the train step: tokens/s, MFU, memory"),
+    "bench loss": ("cslm_jax.bench.loss:loss", "time and memory of the chunked loss"),
+    "bench attention": ("cslm_jax.bench.attention:attention", "time every attention kernel of this machine"),
+    "bench loader": ("cslm_jax.bench.loader:loader", "time the batches"),
+    "bench generate": ("cslm_jax.bench.generate:generate", "time prefill and decode"),
+    "bench against-torch-training": ("cslm_jax.bench.against_torch:training", "train beside transformers.Trainer"),
+    "bench against-torch-generation": ("cslm_jax.bench.against_torch:generation", "answer beside transformers' generate"),
     "convert from-hf": ("cslm_jax.train.convert:from_hf", "a published Llama folder -> a run to begin from"),
     "convert to-hf": ("cslm_jax.train.convert:to_hf", "a run -> a Llama folder that transformers loads"),
     "respond": ("cslm_jax.generate.respond:respond", "answer a spoken question with speech"),
 }
 
 # An optional part of a config (such as RoPE scaling) stays a plain field.
-_PARSING = (tyro.conf.AvoidSubcommands,)
+_PARSING = (tyro.conf.AvoidSubcommands, switches.MARKER)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = _command(name)
         choices, rest = _take_choices(argv[len(name.split()) :])
         bound = _bind_config(name, command, choices)
-        tyro.cli(bound, args=rest, prog=f"cslm {name}", use_underscores=True, config=_PARSING)
+        with switches.REGISTRY:
+            tyro.cli(bound, args=rest, prog=f"cslm {name}", use_underscores=True, config=_PARSING)
     except CslmError as error:
         print(f"cslm {name}: {error}", file=sys.stderr)
         return 2
@@ -79,7 +88,7 @@ def _name(argv: Sequence[str]) -> str:
 
 
 def _overview() -> str:
-    rows = [f"  {name:<18}{text}" for name, (_, text) in COMMANDS.items()]
+    rows = [f"  {name:<32}{text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(["usage: cslm <command> [--config=FILE] [--config.path.to.field=value] [flags]", "", *rows, "",
                       "cslm <command> [--config=FILE] --help lists every flag and config field."])  # fmt: skip
 

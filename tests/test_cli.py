@@ -1,5 +1,6 @@
 """The command line: a mistake ends with a message that names the nearest right thing, never with a traceback."""
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -78,8 +79,8 @@ def test_the_config_that_a_run_wrote_is_a_config(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_exists_and_has_help(capsys, name):
-    takes_config = name not in ("quickstart", "respond")
-    code, said = run(capsys, name, *([CONFIG] if takes_config else []), "--help")
+    takes_config = "config" in inspect.signature(cli._command(name)).parameters
+    code, said = run(capsys, *name.split(), *([CONFIG] if takes_config else []), "--help")
     assert code == 0 and f"usage: cslm {name}" in said
 
 
@@ -105,3 +106,13 @@ def test_mistakes_name_the_field_and_what_was_meant(capsys, words, message):
     code, said = run(capsys, *words)
     assert code == 2
     assert message in "".join(said.split("\n")) or message in said
+
+
+@pytest.mark.parametrize(("value", "synthetic"), [("", True), ("=true", True), ("=False", False)])
+def test_a_switch_takes_a_value_like_every_field(monkeypatch, value, synthetic):
+    assert config_of(monkeypatch, CONFIG, f"--config.data.synthetic{value}").data.synthetic is synthetic
+
+
+def test_a_switch_is_true_or_false(capsys):
+    code, said = run(capsys, "train", CONFIG, "--config.data.synthetic=perhaps")
+    assert code == 2 and "true or false, not perhaps" in said

@@ -74,20 +74,32 @@ class PackedTask:
 
 
 class SyntheticTask:
-    """Full rows of random tokens, four segments each."""
+    """Rows of random tokens, cut at random into segments, with the little padding at their end that packing leaves.
+
+    A row is a pure function of the seed and its number, as a packed one is.
+    """
+
+    SEGMENTS = 8
+    """Of a row, at most; two cuts may coincide."""
+    MOST_PADDING = 0.04
+    """Of a row; on average it is half of that."""
 
     def __init__(self, vocabulary_size: int, row_length: int, seed: int):
-        self._size, self._seed = vocabulary_size, seed
-        self._lengths = np.diff(np.linspace(0, row_length, 5).astype(int))
-        self.tokens_per_row, self.examples_per_row = float(row_length), 4.0
+        self._size, self._row_length, self._seed = vocabulary_size, row_length, seed
+        self._most_padding = int(row_length * self.MOST_PADDING)
+        self.tokens_per_row, self.examples_per_row = row_length - self._most_padding / 2, float(self.SEGMENTS)
 
     def read(self, rows: list[int]) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-        tokens = [
-            np.random.default_rng((self._seed, row)).integers(self._size, size=self._lengths.sum(), dtype=np.int32)
-            for row in rows
-        ]
+        lengths, tokens = zip(*map(self._row, rows), strict=True)
         joined = np.concatenate(tokens)
-        return [self._lengths] * len(rows), joined, np.ones(len(joined), np.float32)
+        return list(lengths), joined, np.ones(len(joined), np.float32)
+
+    def _row(self, row: int) -> tuple[Int[np.ndarray, "N"], Int[np.ndarray, "T"]]:
+        """Lengths of the segments of a row, and its tokens."""
+        random = np.random.default_rng((self._seed, row))
+        filled = self._row_length - int(random.integers(self._most_padding, endpoint=True))
+        cuts = np.unique(random.integers(1, filled, self.SEGMENTS - 1)) if filled > 1 else []
+        return np.diff([0, *cuts, filled]), random.integers(self._size, size=filled, dtype=np.int32)
 
 
 class Loader:

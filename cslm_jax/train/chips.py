@@ -20,24 +20,32 @@ class Chip:
     network_gb_s: float | None = None
     """The same between hosts, where the links end with the host."""
     kind: str = ""
-    """Begins the name that JAX gives a device of this kind."""
+    """Name that JAX gives a device of this kind."""
 
+
+PEAKS = {
+    "TPU v5 lite": 197, "TPU v5e": 197, "TPU v5": 459, "TPU v5p": 459, "TPU v6 lite": 918, "TPU v6e": 918,
+    "NVIDIA A100": 312, "NVIDIA L4": 121, "NVIDIA L40S": 362, "NVIDIA GeForce RTX 4090": 165,
+    "NVIDIA H100": 989, "NVIDIA H100 PCIe": 756, "NVIDIA H100 NVL": 835, "NVIDIA H200": 989, "NVIDIA B200": 2250,
+}  # fmt: skip
+"""Published peaks of dense bfloat16 matrix products summed in float32, in 1e12 operations a second, by the words that the
+name of a device begins with (`jax.Device.device_kind`). Of GPUs NVIDIA often prints twice as much, which is for sparse ones."""
 
 GPU_SHARE = 0.92
 """Share of a GPU's memory that JAX takes with XLA_CLIENT_MEM_FRACTION=0.92; its own default is 0.75."""
 
 TPUS = {
-    "v5e": Chip(15.75, 197, 100, kind="TPU v5 lite"),
-    "v5p": Chip(95.73, 459, 300, kind="TPU v5"),
-    "v6e": Chip(31.24, 918, 224, kind="TPU v6 lite"),
+    "v5e": Chip(15.75, PEAKS["TPU v5 lite"], 100, kind="TPU v5 lite"),
+    "v5p": Chip(95.73, PEAKS["TPU v5"], 300, kind="TPU v5"),
+    "v6e": Chip(31.24, PEAKS["TPU v6 lite"], 224, kind="TPU v6 lite"),
 }
 GPUS = {
-    "a100-40g": Chip(40.0 * GPU_SHARE, 312, 300, 25, "NVIDIA A100-SXM4-40GB"),
-    "a100": Chip(80.0 * GPU_SHARE, 312, 300, 25, "NVIDIA A100-SXM4-80GB"),
-    "h100": Chip(79.6 * GPU_SHARE, 989, 450, 50, "NVIDIA H100"),
-    "h200": Chip(140.4 * GPU_SHARE, 989, 450, 50, "NVIDIA H200"),
-    "l4": Chip(22.5 * GPU_SHARE, 121, 32, 3, "NVIDIA L4"),
-    "rtx4090": Chip(24.0 * GPU_SHARE, 165, 32, 3, "NVIDIA GeForce RTX 4090"),
+    "a100-40g": Chip(40.0 * GPU_SHARE, PEAKS["NVIDIA A100"], 300, 25, "NVIDIA A100-SXM4-40GB"),
+    "a100": Chip(80.0 * GPU_SHARE, PEAKS["NVIDIA A100"], 300, 25, "NVIDIA A100-SXM4-80GB"),
+    "h100": Chip(79.6 * GPU_SHARE, PEAKS["NVIDIA H100"], 450, 50, "NVIDIA H100"),
+    "h200": Chip(140.4 * GPU_SHARE, PEAKS["NVIDIA H200"], 450, 50, "NVIDIA H200"),
+    "l4": Chip(22.5 * GPU_SHARE, PEAKS["NVIDIA L4"], 32, 3, "NVIDIA L4"),
+    "rtx4090": Chip(24.0 * GPU_SHARE, PEAKS["NVIDIA GeForce RTX 4090"], 32, 3, "NVIDIA GeForce RTX 4090"),
 }
 CHIPS = TPUS | GPUS
 """By the name that begins a topology, as in v5e:8x8 or h100:8."""
@@ -57,7 +65,10 @@ def chip_of(topology: str) -> Chip | None:
     return CHIPS.get(name)
 
 
-def known(device_kind: str) -> Chip | None:
-    """The chip of a device of this machine, by the kind that JAX reports; None if it is not listed."""
-    fitting = [chip for chip in CHIPS.values() if device_kind.startswith(chip.kind)]
-    return max(fitting, key=lambda chip: len(chip.kind), default=None)
+def peak_tflops(device_kind: str) -> float | None:
+    """The entry of PEAKS with the most words of this name; None for a device that is not in it, such as a CPU."""
+    words = device_kind.split()
+    fitting = [name for name in PEAKS if words[: len(name.split())] == name.split()]
+    # "NVIDIA A100-SXM4-80GB" has its variant behind a dash.
+    fitting = fitting or [name for name in PEAKS if device_kind.startswith(f"{name}-")]
+    return PEAKS[max(fitting, key=len)] if fitting else None

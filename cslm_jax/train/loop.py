@@ -22,7 +22,7 @@ from cslm_jax.train.failure import own_status
 from cslm_jax.train.interrupt import EXIT_STATUS, Interrupt
 from cslm_jax.train.metrics import MetricsLog, NoLog, make_log
 from cslm_jax.train.optimizer import make_optimizer
-from cslm_jax.train.start import begin, jit_train_step, with_vocabulary_size
+from cslm_jax.train.start import begin, jit_train_step, load_vocabulary, with_vocabulary_size
 from cslm_jax.train.step import Metrics, TrainState
 from cslm_jax.train.watchdog import Watchdog
 from cslm_jax.vocabulary import JointVocabulary
@@ -47,7 +47,7 @@ def train(config: Experiment) -> None:
     _check_workdir(config.workdir)
     keep_freed_memory()
     distributed.connect(config.train.heartbeat_seconds)
-    vocabulary = JointVocabulary.load(config.data.vocabulary)
+    vocabulary = load_vocabulary(config)
     config = with_vocabulary_size(config, vocabulary)
     mesh = sharding.make_mesh(
         config.mesh, config.model, config.data.global_batch, config.train.accumulate, row_length=config.data.row_length

@@ -4,9 +4,11 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import optax
+from etils import epath
 from jax.sharding import Mesh
 
 from cslm_jax.errors import CslmError
@@ -14,6 +16,8 @@ from cslm_jax.model import llama
 from cslm_jax.model.llama import LlamaConfig
 from cslm_jax.model.lora import LoraConfig
 from cslm_jax.model.parameters import Params
+from cslm_jax.text import CHAT_MARKERS
+from cslm_jax.text.stand_in import StandInText
 from cslm_jax.train import sharding
 from cslm_jax.train.checkpoint import Checkpoints, Origin, read_model
 from cslm_jax.train.compatibility import check_resume, check_start
@@ -21,9 +25,24 @@ from cslm_jax.train.compiler_options import compiler_options
 from cslm_jax.train.optimizer import parameter_of, schedule
 from cslm_jax.train.step import TrainState, init_state, make_train_step
 from cslm_jax.train.transfer import transferred
-from cslm_jax.vocabulary import JointVocabulary
+from cslm_jax.vocabulary import SPEECH_MARKERS, JointVocabulary
 
 logger = logging.getLogger(__name__)
+
+
+def load_vocabulary(config) -> JointVocabulary:
+    """The vocabulary of data.vocabulary. Synthetic data does without one, with ids that mean nothing in its place.
+
+    Raises:
+        CslmError: there is none and the data is not synthetic, or it is damaged.
+    """
+    if not config.data.synthetic or (Path(config.data.vocabulary) / "vocabulary.json").exists():
+        return JointVocabulary.load(config.data.vocabulary)
+    rows = config.model.vocabulary_size
+    if rows is not None:
+        return JointVocabulary(StandInText(rows - len(SPEECH_MARKERS)), codes=0, pad_to=1)
+    text = StandInText(config.vocabulary.pieces + len(CHAT_MARKERS))
+    return JointVocabulary(text, config.tokenizer.model.codes, config.vocabulary.pad_to)
 
 
 def with_vocabulary_size(config, vocabulary: JointVocabulary):
@@ -99,16 +118,24 @@ def jit_train_step(config, mesh: Mesh, optimizer: optax.GradientTransformation, 
 
 
 def _first_params(config, origin: Origin, mesh: Mesh, shardings: Params) -> Params:
-    if config.train.init_from is None:
-        make = jax.jit(lambda key: llama.initialise(config.model, key), out_shardings=shardings)
-        return make(jax.random.key(config.seed))
     where = config.train.init_from
+    if where is not None and config.data.synthetic and not (epath.Path(where) / "checkpoints").exists():
+        logger.warning("there is no run %s to start from; synthetic data begins with random weights instead", where)
+        where = None
+    if where is None:
+        return fresh_params(config, shardings)
     trained = read_model(where, lambda model: sharding.param_shardings(mesh, llama.declared(model)))
     check_start(trained.origin, config.model, origin.vocabulary_sha256, where)
     rows = config.model.vocabulary_size
     logger.info("starting from step %d of %s, %d -> %d tokens", trained.step, where, trained.config.vocabulary_size, rows)
     take_over = jax.jit(lambda p, key: transferred(p, trained.config, config.model, key), out_shardings=shardings)
     return take_over(trained.params, jax.random.key(config.seed))
+
+
+def fresh_params(config, shardings: Params) -> Params:
+    """Random parameters from the seed, each made where it belongs."""
+    make = jax.jit(lambda key: llama.initialise(config.model, key), out_shardings=shardings)
+    return make(jax.random.key(config.seed))
 
 
 def _abstract_params(model: LlamaConfig) -> Params:

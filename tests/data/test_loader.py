@@ -206,9 +206,18 @@ def test_a_batch_that_cannot_be_shared(prepared, vocabulary):
 
 def test_synthetic_data_needs_nothing_prepared(prepared, vocabulary):
     config = dataclasses.replace(prepared, synthetic=True, cache="nowhere", records="nowhere")
-    batch = Loader(config, vocabulary).batch(5)
-    assert (batch["segment_ids"] > 0).all() and batch["tokens"].max() < vocabulary.base_size
-    assert not np.array_equal(batch["tokens"], Loader(config, vocabulary).batch(6)["tokens"])
+    loader = Loader(dataclasses.replace(config, row_length=512, global_batch=64), vocabulary)
+    batch = loader.batch(5)
+    assert batch["tokens"].max() < vocabulary.base_size
+    assert not np.array_equal(batch["tokens"], loader.batch(6)["tokens"])
+    assert (batch["segment_ids"] > 0).mean() == pytest.approx(loader.density, abs=0.005) == 0.98
+    assert len(np.unique(np.diff(np.flatnonzero(batch["positions"] == 0)))) > 50, "segments vary in length"
+
+
+@pytest.mark.parametrize("row_length", [1, 2, 16])
+def test_synthetic_rows_may_be_short(prepared, vocabulary, row_length):
+    batch = Loader(dataclasses.replace(prepared, synthetic=True, row_length=row_length), vocabulary).batch(0)
+    assert (batch["segment_ids"] > 0).all() and (batch["positions"] <= np.arange(row_length)).all()
 
 
 def test_the_loader_imports_no_tensorflow():

@@ -269,3 +269,42 @@ def _cut(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file() and "ocdbt" not in path.name and path.stat().st_size > 0:
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+
+class Without:
+    # A finder of modules on a machine where these are not installed.
+
+    def __init__(self, finder):
+        self._finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self._finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        missing = name.partition(".")[0] in ("tensorflow", "seqio", "tensorflow_text", "tensorflow_datasets")
+        return None if missing else self._finder.find_spec(name, path, target)
+
+sys.meta_path[:] = map(Without, sys.meta_path)
+from cslm_jax import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_synthetic_data_runs_a_config_that_nothing_was_prepared_for(tmp_path, read_metrics):
+    """No data, no vocabulary, no run to start from, and neither TensorFlow nor seqio installed."""
+    repository = Path(__file__).parents[2]
+    sizes = {"width": 16, "layers": 1, "heads": 2, "kv_heads": 1, "head_dim": 8, "mlp_width": 16}
+    overrides = {f"model.{name}": size for name, size in sizes.items()}
+    overrides |= {"data.synthetic": True, "data.row_length": 64, "data.global_batch": 8, "train.steps": 2, "workdir": "run"}
+    words = ["train", f"--config={repository / 'configs' / 'miniature_cpt.py'}"]
+    words += [f"--config.{name}={value}" for name, value in overrides.items()]
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, *words]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert "there is no run runs/quickstart/text to start from" in ran.stderr
+    assert [line["step"] for line in read_metrics(tmp_path / "run")] == [0, 1]
+    assert experiments.load_run(tmp_path / "run").model.vocabulary_size == 1408
