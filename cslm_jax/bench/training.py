@@ -12,7 +12,7 @@ from cslm_jax.config import Experiment
 from cslm_jax.model import llama
 from cslm_jax.train import sharding
 from cslm_jax.train.optimizer import make_optimizer
-from cslm_jax.train.start import fresh_params, jit_train_step, state_shardings
+from cslm_jax.train.start import fresh_params, jit_train_step, mesh_of, state_shardings
 from cslm_jax.train.step import Metrics, init_state
 
 
@@ -25,13 +25,13 @@ class Training:
 
     def __init__(self, config: Experiment):
         self.config = config = with_rows(config)
-        self.mesh = sharding.make_mesh(config.mesh, config.model, config.data.global_batch, config.train.accumulate)
+        self.mesh = mesh_of(config)
         self.loader = open_loader(config, self.mesh)
         self._batches = self.loader.prefetch()
         optimizer = make_optimizer(config.optimizer, config.train.steps, llama.declared(config.model))
         shardings = state_shardings(config.model, self.mesh, optimizer)
         with jax.set_mesh(self.mesh):
-            make = jax.jit(lambda params: init_state(params, optimizer), out_shardings=shardings, donate_argnums=0)
+            make = jax.jit(lambda params: init_state(config.model, params, optimizer), out_shardings=shardings, donate_argnums=0)
             self.state = make(fresh_params(config, shardings.params))
             step = jit_train_step(config, self.mesh, optimizer, len(self.loader.tasks))
             self._step, self.compile_seconds = compiled(step, self.state, self.next_batch())

@@ -22,7 +22,7 @@ from cslm_jax.train.failure import own_status
 from cslm_jax.train.interrupt import EXIT_STATUS, Interrupt
 from cslm_jax.train.metrics import MetricsLog, NoLog, make_log
 from cslm_jax.train.optimizer import make_optimizer
-from cslm_jax.train.start import begin, jit_train_step, load_vocabulary, with_vocabulary_size
+from cslm_jax.train.start import begin, jit_train_step, load_vocabulary, mesh_of, with_vocabulary_size
 from cslm_jax.train.step import Metrics, TrainState
 from cslm_jax.train.watchdog import Watchdog
 from cslm_jax.vocabulary import JointVocabulary
@@ -49,9 +49,7 @@ def train(config: Experiment) -> None:
     distributed.connect(config.train.heartbeat_seconds)
     vocabulary = load_vocabulary(config)
     config = with_vocabulary_size(config, vocabulary)
-    mesh = sharding.make_mesh(
-        config.mesh, config.model, config.data.global_batch, config.train.accumulate, row_length=config.data.row_length
-    )
+    mesh = mesh_of(config)
     distributed.by_first_process("the making of token caches", lambda: ensure_caches(config.data))
     loader = Loader(config.data, vocabulary, rows=distributed.rows_of_process(mesh, config.data.global_batch))
     watchdog = Watchdog(config.train.stall_minutes, slow_seconds=config.train.heartbeat_seconds / 2)

@@ -27,7 +27,7 @@ from cslm_jax.train.chips import chip_of
 from cslm_jax.train.optimizer import make_optimizer
 from cslm_jax.train.plan_table import table
 from cslm_jax.train.roofline import Estimate, estimate, received
-from cslm_jax.train.start import abstract_state, jit_train_step, state_shardings
+from cslm_jax.train.start import abstract_state, jit_train_step, mesh_of, state_shardings
 from cslm_jax.train.topologies import devices_of, start_for
 
 logger = logging.getLogger(__name__)
@@ -145,10 +145,7 @@ def plan_for(config: Experiment, topology: str) -> Plan:
     """
     devices = devices_of(topology)
     config = with_kernel(config, devices[0])
-    data = config.data
-    mesh = sharding.make_mesh(
-        config.mesh, config.model, data.global_batch, config.train.accumulate, devices, row_length=data.row_length
-    )
+    mesh = mesh_of(config, devices)
     began = time.monotonic()
     compiled, problem = _compile(config, mesh)
     return _figures(config, topology, mesh, compiled, problem, time.monotonic() - began)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -70,6 +70,12 @@ def _with_frozen_rows(lora: LoraConfig, vocabulary: JointVocabulary, ids: int) -
             "that has grown (train.vocabulary=joint); set model.lora.rank=0 to train everything"
         )
     return dataclasses.replace(lora, frozen_rows=frozen)
+
+
+def mesh_of(config, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """The config's mesh over these devices, or all of the job's (`sharding.make_mesh`)."""
+    data, accumulate = config.data, config.train.accumulate
+    return sharding.make_mesh(config.mesh, config.model, data.global_batch, accumulate, devices, row_length=data.row_length)
 
 
 def begin(config, origin: Origin, mesh: Mesh, optimizer: optax.GradientTransformation, checkpoints: Checkpoints) -> TrainState:
