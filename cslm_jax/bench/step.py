@@ -19,7 +19,7 @@ def step(config: Experiment, repetitions: int = 10, json: str | None = None) -> 
         repetitions: steps that are timed, each by itself, after two that are not.
         json: file for the same figures.
     """
-    distributed.connect()
+    distributed.connect(config.train.heartbeat_seconds)
     training = Training(config)
     config = training.config
     batch = training.next_batch()

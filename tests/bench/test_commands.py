@@ -42,7 +42,8 @@ def test_loss(bare, measure):
 
 def test_without_repetitions_the_loss_is_only_compiled(bare, measure):
     """At sizes that this machine could never hold."""
-    huge = dataclasses.replace(bare, model=dataclasses.replace(bare.model, vocabulary_size=2**33 // 16))
+    model, train = dataclasses.replace(bare.model, vocabulary_size=2**29), dataclasses.replace(bare.train, loss_tile=2**20)
+    huge = dataclasses.replace(bare, model=model, train=train)
     tiled, plain = measure(loss, huge, tokens=32, repetitions=0)
     assert plain["temporary_bytes"] > 2**33 > 10 * tiled["temporary_bytes"] and "seconds" not in tiled
 
