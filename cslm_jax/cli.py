@@ -34,9 +34,12 @@ COMMANDS = {
     "train": ("cslm_jax.train.loop:train", "train the LM: text, CPT or SFT"),
     "evaluate": ("cslm_jax.evaluate.evaluate:evaluate", "the paper's measures on held-out items, and the report"),
     "report": ("cslm_jax.evaluate.evaluate:report", "make report.json and report.html again from what was measured"),
-    "plan": ("cslm_jax.train.plan:plan", "compile the train step for TPU pods: does it fit, how fast, how long"),
+    "plan": (
+        "cslm_jax.train.plan:plan",
+        "compile the train step for TPUs or GPUs that are not here: does it fit, how fast, how long",
+    ),
     "bench step": ("cslm_jax.bench.step:step", "time the train step: tokens/s, MFU, memory"),
-    "bench loss": ("cslm_jax.bench.loss:loss", "time and memory of the chunked loss"),
+    "bench loss": ("cslm_jax.bench.loss:loss", "time and memory of the tiled loss"),
     "bench attention": ("cslm_jax.bench.attention:attention", "time every attention kernel of this machine"),
     "bench loader": ("cslm_jax.bench.loader:loader", "time the batches"),
     "bench generate": ("cslm_jax.bench.generate:generate", "time prefill and decode"),
@@ -75,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _keep_compiled_programs() -> None:
     """A run that is started again, or the next of an ablation, then begins at once. Comes before JAX is imported, which reads
-    the variable; JAX_COMPILATION_CACHE_DIR= (empty) keeps none. By host: a home may be shared by processors that differ."""
+    the variable; JAX_COMPILATION_CACHE_DIR= (empty) keeps none. By host: a home may be shared by processors that differ. In a
+    job of several processes JAX writes from the first alone, so pods want a folder that all of them see."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "cslm_jax" / "xla" / platform.node()))
 

@@ -26,6 +26,8 @@
 #   BRIEF         seconds; a start that ended sooner came to nothing, default 600
 #   POLL          seconds between two looks at the queue, default 30
 #   KEEP          1 leaves the slice in place at the end
+#   ADOPT         1 takes over a slice of this name that is there already (and deletes it at the end, unless KEEP=1)
+#   JAX_COMPILATION_CACHE_DIR   compiled programs, as the hosts see it; default bucket/xla
 set -euo pipefail
 
 say() {
@@ -83,6 +85,10 @@ delete() {
         say "$NAME could not be deleted: $(<"$scratch/error")"
 }
 
+clean() {
+    rm -rf "$scratch"
+}
+
 gone() {
     [[ $1 =~ ^(ABSENT|SUSPENDING|SUSPENDED|DELETING|PREEMPTED|TERMINATED)$ ]]
 }
@@ -108,11 +114,12 @@ install_checkout() {
 }
 
 # gcloud connects again, and so starts the command again, when it loses a host: what it left there has to end first.
-train="pkill -TERM -x cslm; while pgrep -x cslm >/dev/null; do sleep 1; done; exec .venv/bin/cslm train$(printf ' %q' "$@")"
+train="pkill -TERM -x cslm; while pgrep -x cslm >/dev/null; do sleep 1; done; export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-bucket/xla}; exec .venv/bin/cslm train$(printf ' %q' "$@")"
 
 cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
-[[ ${KEEP:-} == 1 ]] || trap delete EXIT
+[[ ${ADOPT:-} == 1 || $(state) == ABSENT ]] || fail "$NAME exists already; ADOPT=1 takes it over, or choose another NAME"
+if [[ ${KEEP:-} == 1 ]]; then trap clean EXIT; else trap 'delete; clean' EXIT; fi
 installed='' failures=0
 while true; do
     status=0
@@ -140,8 +147,9 @@ while true; do
     elif ((status == 2)); then
         fail "ended with status 2: a mistake to mend, see above"
     else
-        ((SECONDS - begun < ${BRIEF:=600})) && failures=$((failures + 1)) || failures=0
-        ((failures < 3)) || fail "ended with status $status, the third time in a row within $BRIEF s"
+        # 1 is a bug, or gcloud's own trouble: however long it took, it does not make up for one before.
+        ((status == 1 || SECONDS - begun < ${BRIEF:=600})) && failures=$((failures + 1)) || failures=0
+        ((failures < 3)) || fail "ended with status $status, the third time in a row that came to nothing"
         say "ended with status $status; starting again"
     fi
 done

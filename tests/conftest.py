@@ -20,7 +20,7 @@ import pytest
 from cslm_jax.model import llama
 from cslm_jax.model.parameters import Declaration
 
-assert len(jax.devices()) == 8  # started here, so that no test starts JAX with other devices
+jax.devices()  # started here, so that no test starts JAX with other devices
 
 
 @pytest.fixture(scope="session")

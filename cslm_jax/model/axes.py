@@ -9,7 +9,6 @@ RULES: dict[str, tuple[str, ...]] = {
     # activations
     "batch": ("data", "fsdp"),
     "length": ("context",),
-    "shards": ("data", "fsdp", "context"),  # the positions of a batch, dealt out to the devices that hold them
     # parameters
     "layers": (),
     "width": ("fsdp", "context"),

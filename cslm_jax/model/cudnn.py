@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from cslm_jax.model.axes import partition, ways
 
 TILE = 64
-"""Rows are padded to a multiple of cuDNN's smallest tile."""
+"""Rows, or what a device has of them, are padded to a multiple of cuDNN's smallest tile."""
 CAPABILITY = 8.0
 """Oldest compute capability that cuDNN has the kernel for: Ampere."""
 LARGEST_HEAD = 128
@@ -37,8 +37,9 @@ def cudnn(
         NotImplementedError: the arrays are not in half precision, or the head is too large.
     """
     length = query.shape[1]
-    query, key, value = (jnp.pad(x, ((0, 0), (0, -length % TILE), (0, 0), (0, 0))) for x in (query, key, value))
-    ids = jnp.pad(segment_ids, ((0, 0), (0, -length % TILE)))
+    more = -length % (TILE * ways("length"))
+    query, key, value = (jnp.pad(x, ((0, 0), (0, more), (0, 0), (0, 0))) for x in (query, key, value))
+    ids = jnp.pad(segment_ids, ((0, 0), (0, more)))
     same = ids[:, None, :, None] == ids[:, None, None, :]
     if ways("length") > 1:
         mixed = _split_rows(query, key, value, same, implementation)

@@ -9,6 +9,7 @@ shapes). Every device goes through its own part, and the parts meet once at the 
 """
 
 import dataclasses
+import logging
 import math
 
 import jax
@@ -16,6 +17,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from cslm_jax.model.axes import constrain, ways
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +158,10 @@ _PARTS = ("vocabulary",)
 def _tiles(table: Float[Array, "V D"], most: int) -> Float[Array, "N *R V D"]:
     """The table in tiles of at most so many rows: tiles of each part, where it is split."""
     parts = (ways("vocabulary"),) if ways("vocabulary") > 1 and table.shape[0] % ways("vocabulary") == 0 else ()
-    rows = _divisor(table.shape[0] // math.prod(parts), most)
+    size = table.shape[0] // math.prod(parts)
+    rows = _divisor(size, most)
+    if 8 * rows < min(size, most):
+        logger.warning("%d rows of the vocabulary fall into tiles of %d, which is slow; pad it (vocabulary.pad_to)", size, rows)
     return jnp.moveaxis(table.reshape(*parts, -1, rows, table.shape[1]), -3, 0)
 
 

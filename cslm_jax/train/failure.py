@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 LOST_STATUS = 128 + signal.SIGABRT
 """Of a process that hung or whose others are lost. It is what a shell sees when JAX itself ends such a process."""
+NOT_LOST = ("RESOURCE_EXHAUSTED", "INVALID_ARGUMENT", "UNIMPLEMENTED")
+"""Beginnings of errors of the devices that would come again."""
 FAREWELL_SECONDS = 5
 """That a process with an error waits for the others to leave with it."""
 
@@ -39,7 +41,7 @@ def own_status() -> Iterator[None]:
     except Exception as error:
         if not jax.distributed.is_initialized():
             raise
-        lost = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error)
+        lost = isinstance(error, jax.errors.JaxRuntimeError) and not str(error).startswith(NOT_LOST)
         status = LOST_STATUS if lost else 2 if isinstance(error, CslmError) else 1
         leave = threading.Timer(FAREWELL_SECONDS, os._exit, [status])
         leave.daemon = True

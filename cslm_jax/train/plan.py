@@ -26,7 +26,7 @@ from cslm_jax.train import plan_search, sharding
 from cslm_jax.train.chips import chip_of
 from cslm_jax.train.optimizer import make_optimizer
 from cslm_jax.train.plan_table import table
-from cslm_jax.train.roofline import Estimate, estimate, received
+from cslm_jax.train.roofline import Estimate, estimate, one_host, received
 from cslm_jax.train.start import abstract_state, jit_train_step, mesh_of, state_shardings
 from cslm_jax.train.topologies import devices_of, start_for
 
@@ -48,6 +48,10 @@ class Plan:
     accumulate: int
     per_device_batch: float
     """Rows that a chip works on at once: of a micro-batch, shared with the chips that split these rows or heads."""
+    global_batch: int
+    row_length: int
+    attention: str
+    """The kernel that was compiled."""
     fits: bool
     hbm_gib_per_chip: float
     """What there is."""
@@ -73,28 +77,31 @@ class Plan:
     """Why it does not fit."""
 
 
-def plan(config: Experiment, topology: str = "v5e:8x8", json: str | None = None, search: bool = False, best: int = 3) -> None:
+def plan(
+    config: Experiment, topology: str = "v5e:8x8", json: str | None = None, search: bool = False, best: int = 3, most: int = 30
+) -> None:
     """Compiles the train step for machines that are not here, and prints what it needs of them.
 
     Args:
         topology: one or more, with commas: TPU slices (v5e:8x8,v5p:4x4x4,v6e:4x4), GPUs (h100:8, or h100:4x8 for 4 hosts),
             cpu:1.
-        json: file for the same figures; written anew after every topology.
+        json: file for the same figures; written anew after every program.
         search: try meshes, remat policies and micro-batches too, the fastest by estimate first.
-        best: how many that fit a search looks for, per topology.
+        best: how many that fit a search looks for, per topology; of each mesh and micro-batch it takes one.
+        most: how many programs a search compiles, per topology.
     """
     names = topology.split(",")
     for name in names:
         chip_of(name)  # a mistyped one is told before anything is compiled
     start_for(names)
     plans: list[Plan] = []
+    _write(plans, json)
     failed: list[str] = []
     for name in names:
         try:
-            for found in _searched(config, name, best) if search else _alone(config, name):
+            for found in _searched(config, name, best, most) if search else _alone(config, name):
                 plans.append(found)
-                if json is not None:
-                    files.write_json(Path(json), [dataclasses.asdict(found) for found in plans])
+                _write(plans, json)
         except CslmError as error:
             failed.append(str(error))
             logger.error("%s", error)
@@ -104,30 +111,35 @@ def plan(config: Experiment, topology: str = "v5e:8x8", json: str | None = None,
         raise CslmError(f"{len(failed)} of {len(names)} topologies could not be planned; the messages above say why")
 
 
+def _write(plans: Sequence[Plan], json: str | None) -> None:
+    if json is not None:
+        files.write_json(Path(json), [dataclasses.asdict(found) for found in plans])
+
+
 def _alone(config: Experiment, topology: str) -> Iterator[Plan]:
     with _working(topology, 1) as bar:
         yield plan_for(config, topology)
         bar.update()
 
 
-def _searched(config: Experiment, topology: str, best: int) -> Iterator[Plan]:
+def _searched(config: Experiment, topology: str, best: int, most: int) -> Iterator[Plan]:
     devices = devices_of(topology)
-    candidates = list(plan_search.candidates(config, topology, devices))
-    fitting = 0
+    candidates = list(plan_search.candidates(with_kernel(config, devices[0]), topology, devices))
+    fitting = tried = 0
     with _working(topology, None) as bar:
         for candidate in plan_search.by_promise(candidates):
+            if fitting == best or tried == most:
+                break
             found = plan_for(candidate.config, topology)
             candidate.fits = found.fits
+            tried, fitting = tried + 1, fitting + found.fits
             bar.update()
             if found.fits:
-                fitting += 1
                 yield found
-            if fitting == best:
-                return
     if not fitting:
         raise CslmError(
-            f"{topology}: none of {len(candidates)} ways to split the step fits; take a larger slice, or a smaller "
-            "data.global_batch or data.row_length"
+            f"{topology}: none of the {tried} most promising of {len(candidates)} ways to split the step fits; take a larger "
+            "slice, a smaller data.global_batch or data.row_length, or let --most be larger"
         )
 
 
@@ -159,23 +171,22 @@ def with_kernel(config: Experiment, device: jax.Device) -> Experiment:
     if model.lora.rank and model.lora.frozen_rows is None:
         raise CslmError("a plan needs model.lora.frozen_rows: give the published rows, --config.model.lora.frozen_rows=128256")
     if model.attention == "auto":
-        kernel, _ = attention.for_device(device, model.compute_dtype, model.head_dim)
+        kernel, problem = attention.for_device(device, model.compute_dtype, model.head_dim)
+        if problem is not None:
+            logger.warning("%s; planned with %s, which keeps all scores in memory", problem, kernel)
         model = dataclasses.replace(model, attention=kernel)
     return dataclasses.replace(config, model=model)
 
 
 def _compile(config: Experiment, mesh) -> tuple[Any, str | None]:
-    """The compiled step, or the compiler's word that the memory is not enough."""
+    """The compiled step, or the compiler's word why there is none: mostly, that the memory is not enough."""
     optimizer = make_optimizer(config.optimizer, config.train.steps, llama.declared(config.model))
     state = abstract_state(config.model, optimizer, state_shardings(config.model, mesh, optimizer))
     step = jit_train_step(config, mesh, optimizer, TASKS)
     with jax.set_mesh(mesh):
-        lowered = step.lower(state, _abstract_batch(config, mesh))
         try:
-            return lowered.compile(), None
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
+            return step.lower(state, _abstract_batch(config, mesh)).compile(), None
+        except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
             return None, _first_sentence(str(error))
 
 
@@ -196,7 +207,7 @@ def _figures(config: Experiment, topology: str, mesh, compiled, problem: str | N
     memory = None if compiled is None else compiled.memory_analysis()
     peak = None if memory is None else _peak(memory)
     room = psutil.virtual_memory().total / 2**30 / chips if chip is None else chip.hbm_gib
-    timed = None if chip is None else estimate(config, shape, chips, chip, _one_host(mesh.devices.flat))
+    timed = None if chip is None else estimate(config, shape, chips, chip, one_host(mesh.devices.flat))
     hours = None if timed is None else timed.seconds * config.train.steps / 3600
     tokens = config.data.global_batch * config.data.row_length
     fits = peak is not None and peak <= room * 2**30
@@ -207,6 +218,9 @@ def _figures(config: Experiment, topology: str, mesh, compiled, problem: str | N
         remat=config.model.remat,
         accumulate=config.train.accumulate,
         per_device_batch=config.data.global_batch / (shape["data"] * shape["fsdp"] * config.train.accumulate),
+        global_batch=config.data.global_batch,
+        row_length=config.data.row_length,
+        attention=config.model.attention,
         fits=fits,
         hbm_gib_per_chip=round(room, 3),
         peak_gib_per_chip=_gib(peak),
@@ -230,10 +244,6 @@ def _speed(timed: Estimate | None) -> dict[str, float | None]:
         "mfu_causal": timed and timed.mfu_causal,
         "mfu_full": timed and timed.mfu_full,
     }
-
-
-def _one_host(devices: Sequence[jax.Device]) -> bool:
-    return len({device.process_index for device in devices}) == 1
 
 
 def _peak(memory: Any) -> int:

@@ -55,7 +55,9 @@ def make_mesh(
     """
     devices = jax.devices() if devices is None else devices
     sizes = _resolve(dataclasses.astuple(config), len(devices))
-    check_sizes(sizes, model, global_batch, accumulate, row_length)
+    _check_rows(sizes, global_batch, accumulate)
+    _check_length(sizes, row_length)
+    _check_model(sizes, model)
     try:
         # NNX layers need Auto axes; jax.make_mesh would default to Explicit ones.
         return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
@@ -108,13 +110,6 @@ def _resolve(sizes: tuple[int, ...], devices: int) -> tuple[int, ...]:
     return sizes
 
 
-def check_sizes(sizes: tuple[int, ...], model: LlamaConfig, global_batch: int, accumulate: int, row_length: int | None) -> None:
-    """Raises CslmError, which says what to change, if a mesh of these sizes does not divide the model and the batch."""
-    _check_rows(sizes, global_batch, accumulate)
-    _check_length(sizes, row_length)
-    _check_model(sizes, model)
-
-
 def _check_rows(sizes: tuple[int, ...], global_batch: int, accumulate: int) -> None:
     ways = sizes[0] * sizes[1]
     if global_batch % (ways * accumulate):
@@ -134,7 +129,7 @@ def _check_length(sizes: tuple[int, ...], row_length: int | None) -> None:
 
 def _check_model(sizes: tuple[int, ...], model: LlamaConfig) -> None:
     fsdp, context, tensor = sizes[1:]
-    split = [("width", "fsdp x context", fsdp * context)] + [
+    split = [("width", "fsdp x mesh.context", fsdp * context)] + [
         (name, "tensor", tensor) for name in ("heads", "kv_heads", "mlp_width")
     ]
     for field, axis, ways in split:

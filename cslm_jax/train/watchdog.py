@@ -36,6 +36,7 @@ class Watchdog:
 
     def __init__(self, stall_minutes: float, slow_seconds: float):
         self._stall, self._slow = 60 * stall_minutes or float("inf"), slow_seconds
+        self._seconds = 0.0  # of the watch; only its thread counts
         self.reached("the start (restoring or initialising)")
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -50,18 +51,20 @@ class Watchdog:
 
     def reached(self, place: str, brief: bool = False) -> None:
         """Progress: the run is now at `place`, which usually is `brief` or may take its time (compiling, a checkpoint)."""
-        self._place, self._seconds, self._warn = place, 0.0, brief
+        self._place, self._warn = place, brief
+        self._since = self._seconds
 
     def _watch(self) -> None:
         while not self._left.wait(_TICK_SECONDS):
             self._seconds += _TICK_SECONDS
-            if self._seconds >= self._stall:
+            here = self._seconds - self._since
+            if here >= self._stall:
                 return self._end()
-            if self._seconds >= self._slow and self._warn:
+            if here >= self._slow and self._warn:
                 self._warn = False
                 logger.warning(
                     "%s has been at %s for %.0f s. If another process is lost, JAX soon ends this one too; then start the "
-                    "job again, it goes on from its last checkpoint", _me(), self._place, self._seconds,
+                    "job again, it goes on from its last checkpoint", _me(), self._place, here,
                 )  # fmt: skip
 
     def _end(self) -> None:
@@ -74,7 +77,7 @@ class Watchdog:
             os._exit(LOST_STATUS)
 
     def _last_words(self) -> str:
-        since = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(time.time() - self._seconds))
+        since = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(time.time() - self._seconds + self._since))
         return (
             f"\ncslm train: {_me()} has been at {self._place} since {since}, longer than train.stall_minutes="
             f"{self._stall / 60:g}, and ends itself with status {LOST_STATUS}. The stacks below say where it waits. If it "

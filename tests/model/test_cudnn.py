@@ -17,22 +17,10 @@ from cslm_jax.model import attention
 from cslm_jax.model.axes import partition
 from cslm_jax.model.cudnn import cudnn
 from cslm_jax.train import sharding
+from cslm_jax.train.topologies import gpu_target
 
 PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
-TARGET = """
-    gpu_device_info {{
-      threads_per_block_limit: 1024  threads_per_warp: 32  threads_per_core_limit: 2048
-      registers_per_core_limit: 65536  registers_per_block_limit: 65536
-      shared_memory_per_block: 49152  shared_memory_per_block_optin: {shared}
-      block_dim_limit_x: 2147483647  block_dim_limit_y: 65535  block_dim_limit_z: 65535
-      core_count: {cores}  device_memory_size: 85899345920
-      cuda_compute_capability {{ major: {major} }}
-    }}
-    platform_name: "CUDA"
-    device_description_str: "{kind}"
-"""
-A100 = TARGET.format(kind="NVIDIA A100-SXM4-80GB", major=8, cores=108, shared=166912)
-H100 = TARGET.format(kind="NVIDIA H100 80GB HBM3", major=9, cores=132, shared=232448)
+A100, H100 = gpu_target("a100"), gpu_target("h100")
 SHAPES = {"1B": (2048, 32, 8, 64), "8B": (4096, 32, 8, 128)}
 """Length, heads, kv_heads and head_dim of the models that GPUs train."""
 

@@ -147,6 +147,20 @@ def test_remat_and_unrolling_change_no_gradient(changes):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), gradients(TINY), changed)
 
 
+def test_every_policy_recomputes_what_its_name_says():
+    """By the operations of the gradient: minimal keeps all matrix products, full repeats the forward pass."""
+    params, arguments = noisy_params(TINY), row(jnp.zeros((1, 64), int))
+
+    def operations(remat):
+        config = dataclasses.replace(TINY, remat=remat, layers=TINY.layers, unroll=TINY.layers)
+        step = jax.jit(jax.grad(lambda p: llama.bind(config, p)(*arguments).sum()))
+        return step.lower(params).compile().cost_analysis()["flops"]
+
+    none, minimal, attention, full = (operations(remat) for remat in ("none", "minimal", "attention", "full"))
+    assert minimal < 1.1 * none < 1.1 * attention < 1.1 * full
+    assert full > 1.2 * none
+
+
 def test_offloaded_layer_inputs_wait_in_the_memory_of_the_host():
     params, arguments = noisy_params(TINY), row(jnp.zeros((1, 16), int))
 

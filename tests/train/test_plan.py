@@ -89,26 +89,53 @@ def test_the_compiler_says_whether_a_step_fits(make_experiment, tmp_path, capsys
         assert 0 < found["arguments_gib_per_chip"] < found["peak_gib_per_chip"] < 1
 
 
-def made_up(config, fits):
-    """The search over a topology whose programs fit if `fits` says so; what it compiled, in order."""
-    found = list(plan_search.candidates(config, "v5e:2x2", jax.devices()[:4]))
-    tried = []
-    for candidate in plan_search.by_promise(found):
-        tried.append(candidate.config)
-        candidate.fits = fits(candidate.config)
-    return found, tried
+@pytest.fixture
+def search(make_experiment, tmp_path, monkeypatch):
+    """Function of whether a way fits: what a search over four devices that form no mesh with context finds, what it compiled."""
+
+    def make_mesh(sizes, *arguments, **options):
+        if sizes[2] > 1:
+            raise NotImplementedError("no assignment to the torus")
+
+    def run(fits, **data):
+        config = experiment(make_experiment, tmp_path)
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, **data))
+        found = list(plan_search.candidates(config, "v5e:2x2", jax.devices()[:4]))
+        tried = []
+        for candidate in plan_search.by_promise(found):
+            candidate.fits = fits(candidate.config)
+            tried.append(candidate.config)
+        return found, tried
+
+    monkeypatch.setattr(jax, "make_mesh", make_mesh)
+    return run
 
 
-def test_a_search_begins_with_the_fastest_and_leaves_out_what_cannot_fit(make_experiment, tmp_path):
-    config = experiment(make_experiment, tmp_path)
-    found, everything = made_up(config, lambda tried: True)
-    assert len(everything) == len(found) and everything[0].train.accumulate == 1
-    assert {tried.mesh.tensor for tried in everything} == {1, 2}, "two kv heads cannot be split four ways"
-    _, tried = made_up(config, lambda tried: tried.train.accumulate > 1)
-    assert sum(t.train.accumulate == 1 for t in tried) < sum(t.train.accumulate == 1 for t in everything)
-    huge = dataclasses.replace(config, data=dataclasses.replace(config.data, row_length=2**24))
-    possible = {tried.model.remat for tried in made_up(huge, lambda tried: True)[1] if tried.train.accumulate == 1}
-    assert possible <= {"offload"}, "what stays on the chip is more than it has"
+def test_a_search_begins_with_the_fastest_and_takes_one_of_each_mesh(search):
+    found, tried = search(lambda config: True)
+    assert tried[0].model.remat in ("none", "minimal") and tried[0].train.accumulate == 1
+    ways = [(config.mesh, config.train.accumulate) for config in tried]
+    assert len(set(ways)) == len(ways) < len(found)
+    assert {config.mesh.tensor for config in tried} == {1, 2}, "two kv heads cannot be split four ways"
+    assert {config.mesh.context for config in tried} == {1}, "the devices form no other mesh"
+
+
+def test_a_search_tries_every_number_of_micro_batches(search):
+    _, tried = search(lambda config: config.train.accumulate in (9, 18), global_batch=36)
+    assert {9, 18} <= {config.train.accumulate for config in tried}
+
+
+def test_what_needs_more_than_what_did_not_fit_is_left_out(search):
+    found, tried = search(lambda config: False)
+    assert {config.model.remat for config in tried} >= {"offload", "full"}, "which of them needs more, the compiler must say"
+    once = [config for config in tried if config.mesh == tried[0].mesh and config.train.accumulate == 1]
+    assert 0 < len(once) <= 5 and len(tried) < len(found)
+
+
+def test_what_stays_on_the_chip_is_more_than_it_has(search):
+    """By the lower bound, without compiling: a row of 16 million positions."""
+    _, tried = search(lambda config: True, row_length=2**24)
+    assert "none" not in {config.model.remat for config in tried if config.train.accumulate == 1}
 
 
 @pytest.mark.parametrize(
