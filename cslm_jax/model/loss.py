@@ -63,7 +63,11 @@ def next_token(
         frozen: rows of the output layer before those of `table`; no gradient is computed for them.
     """
     targets, weights = shift(tokens, loss_weights, segment_ids)
-    nll, z = _position_losses(hidden, _tiles(table, tile), None if frozen is None else _tiles(frozen, tile), targets, weights)
+    if frozen is None and table.shape[0] <= tile:
+        nll, z = reference(hidden, table, targets, weights)  # keeps one tile's logits and computes nothing twice
+    else:
+        old = None if frozen is None else _tiles(frozen, tile)
+        nll, z = _position_losses(hidden, _tiles(table, tile), old, targets, weights)
     total = nll.sum() + z_loss * z.sum()
     row_nll, row_weight = nll.sum(axis=1), weights.sum(axis=1)
     sums = LossSums(row_nll.sum(), row_weight.sum(), z.sum(), row_nll, row_weight)

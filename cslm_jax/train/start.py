@@ -40,6 +40,8 @@ def load_vocabulary(config) -> JointVocabulary:
         return JointVocabulary.load(config.data.vocabulary)
     rows = config.model.vocabulary_size
     if rows is not None:
+        if rows < 2 * len(SPEECH_MARKERS + CHAT_MARKERS):
+            raise CslmError(f"model.vocabulary_size={rows} has no room for chat and speech markers; make it larger")
         return JointVocabulary(StandInText(rows - len(SPEECH_MARKERS)), codes=0, pad_to=1)
     text = StandInText(config.vocabulary.pieces + len(CHAT_MARKERS))
     return JointVocabulary(text, config.tokenizer.model.codes, config.vocabulary.pad_to)
