@@ -5,8 +5,9 @@
     cslm train --config=configs/llama31_8b_cpt.py
 
 The paper trained one epoch of 10 billion tokens, 288 rows of 2,048 a step, on 24 x H800. Planned, not run: peak memory a chip
-23.7 of 95.7 GiB on v5p:2x2x4, 24.1 of 31.2 on v6e:4x4, 9.1 of 15.8 on v5e:8x8 with --config.mesh.tensor=2; about 580, 290 and
-1,350 chip-hours at 65% of a chip's peak.
+23.9 of 95.7 GiB on v5p:2x2x4, 24.2 of 31.2 on v6e:4x4, 8.9 of 15.8 on v5e:8x8 with --config.mesh.tensor=2; about 580, 290 and
+1,350 chip-hours at 65% of a chip's peak. Rows of 32,768 (--config.data.row_length=32768 --config.data.global_batch=16) fit with
+--config.mesh.fsdp=16 --config.mesh.context=4 on v5p:4x4x4 (6.3 GiB), and with context=16 on v5e:16x16 (5.1 GiB).
 """
 
 import dataclasses
