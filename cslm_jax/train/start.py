@@ -76,8 +76,9 @@ def _with_frozen_rows(lora: LoraConfig, vocabulary: JointVocabulary, ids: int) -
 
 def mesh_of(config, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """The config's mesh over these devices, or all of the job's (`sharding.make_mesh`)."""
-    data, accumulate = config.data, config.train.accumulate
-    return sharding.make_mesh(config.mesh, config.model, data.global_batch, accumulate, devices, row_length=data.row_length)
+    rows, length = config.data.global_batch, config.data.row_length
+    given = {} if devices is None else {"devices": devices}
+    return sharding.make_mesh(config.mesh, config.model, rows, config.train.accumulate, row_length=length, **given)
 
 
 def begin(config, origin: Origin, mesh: Mesh, optimizer: optax.GradientTransformation, checkpoints: Checkpoints) -> TrainState:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -49,7 +50,10 @@ def test_others_that_end_by_themselves_are_left_alone(cslm, launch):
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_reaches_all(sent, cslm, stubs):
     environment = os.environ | {"PATH": f"{stubs.folder}:{os.environ['PATH']}", "TENTHS": "300"}
-    command = ["bash", str(LAUNCH / "local.sh"), "2", "--config=x"]
+    # A test run in the background ignores Ctrl-C and hands that on; what is started here must not.
+    listening = f"import os, signal; signal.signal({int(sent)}, signal.SIG_DFL); "
+    start = listening + f"os.execvp('bash', ['bash', {str(LAUNCH / 'local.sh')!r}, '2', '--config=x'])"
+    command = [sys.executable, "-c", start]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, env=environment, text=True, **pipes) as job:
         said = [job.stdout.readline() for _ in range(2)]

@@ -70,8 +70,8 @@ def terminated(self, taken):
         say(left_after=taken)
     return leave
 
-def in_turn(*arguments):
-    return make_mesh(*arguments, devices=[*jax.devices()[::2], *jax.devices()[1::2]])
+def in_turn(*arguments, **options):
+    return make_mesh(*arguments, **options, devices=[*jax.devices()[::2], *jax.devices()[1::2]])
 
 def refuse():
     raise OSError("no")
@@ -182,7 +182,7 @@ def test_devices_that_form_no_mesh_are_an_error_that_says_so(model, monkeypatch)
         raise ValueError("`jax.make_mesh` does not support multi-slice topologies")
 
     monkeypatch.setattr(jax, "make_mesh", refuse)
-    with pytest.raises(CslmError, match="data=1 x fsdp=8 x tensor=1 cannot be laid out .*multi-slice"):
+    with pytest.raises(CslmError, match="data=1 x fsdp=8 x context=1 x tensor=1 cannot be laid out .*multi-slice"):
         make_mesh(MeshConfig(), model, global_batch=8)
 
 
