@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+
+from cslm_jax.train.plan_step import Plan
 
 HEADINGS = (
     "topology",
@@ -19,14 +20,14 @@ HEADINGS = (
 )
 
 
-def table(plans: Sequence[Any]) -> str:
-    """One line a `plan.Plan`; times are estimates."""
+def table(plans: Sequence[Plan]) -> str:
+    """One line a plan; times are estimates."""
     rows = [HEADINGS, *(_row(found) for found in plans)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def _row(found: Any) -> tuple[str, ...]:
+def _row(found: Plan) -> tuple[str, ...]:
     mesh = " x ".join(f"{axis}={size}" for axis, size in found.mesh.items() if size > 1) or "1"
     rows = f"{found.per_device_batch:g}" + (f" x {found.accumulate}" if found.accumulate > 1 else "")
     peak = found.problem or f"{found.peak_gib_per_chip:.1f} / {found.hbm_gib_per_chip:.1f}"

@@ -13,7 +13,8 @@ from cslm_jax.model.flops import matrix_parameters
 from cslm_jax.model.llama import LlamaConfig
 from cslm_jax.model.lora import LoraConfig
 from cslm_jax.train import plan_search
-from cslm_jax.train.plan import plan, plan_for
+from cslm_jax.train.plan import plan
+from cslm_jax.train.plan_step import plan_for
 from cslm_jax.train.roofline import received
 from cslm_jax.train.sharding import MeshConfig
 
