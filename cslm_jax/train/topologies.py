@@ -56,9 +56,10 @@ def devices_of(topology: str) -> Sequence[jax.Device]:
             return _gpus(name, shape or "1")
         return _tpus(topology)
     except Exception as error:  # what these raise depends on the version of the plugin
-        package = "JAX's CUDA plugin (pip install 'cslm_jax[cuda]')" if name in GPUS else "libtpu (pip install 'cslm_jax[tpu]')"
+        plugin = "JAX's CUDA plugin (pip install 'cslm_jax[cuda]')" if name in GPUS else "libtpu (pip install 'cslm_jax[tpu]')"
+        needed = "" if name == "cpu" else f"{plugin}, and "
         raise CslmError(
-            f"topology {topology!r} cannot be compiled for ({str(error).splitlines()[0]}); it needs {package}, and a shape that "
+            f"topology {topology!r} cannot be compiled for ({str(error).splitlines()[0]}); it needs {needed}a shape that "
             "exists, such as v5e:8x8, v5p:4x4x4, h100:8 or cpu:1"
         ) from error
 
@@ -66,7 +67,9 @@ def devices_of(topology: str) -> Sequence[jax.Device]:
 def start_for(names: Sequence[str]) -> None:
     """Starts JAX without this machine's accelerators, which nothing here uses, and with as many CPU devices as cpu:N asks for."""
     jax.config.update("jax_platforms", "cpu")
-    processors = [int(shape) for name, _, shape in (topology.partition(":") for topology in names) if name == "cpu" and shape]
+    processors = [
+        int(shape) for name, _, shape in (topology.partition(":") for topology in names) if name == "cpu" and shape.isdigit()
+    ]
     with contextlib.suppress(RuntimeError):  # JAX has started already
         jax.config.update("jax_num_cpu_devices", max([1, *processors]))
 

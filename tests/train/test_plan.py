@@ -57,6 +57,8 @@ def test_tensor_sums_activations_and_halves_the_weights(make_experiment, tmp_pat
 def test_an_unknown_chip_and_a_missing_size_are_told(make_experiment, tmp_path):
     with pytest.raises(CslmError, match="v5e, v5p, v6e"):
         plan(experiment(make_experiment, tmp_path), "cpu:1,v9:2x2")
+    with pytest.raises(CslmError, match="topology 'cpu:two' cannot be compiled for .* it needs a shape that exists"):
+        plan_for(experiment(make_experiment, tmp_path), "cpu:two")
     unsplit = dataclasses.replace(MODEL, lora=LoraConfig(rank=4))
     with pytest.raises(CslmError, match="--config.model.lora.frozen_rows"):
         plan_for(experiment(make_experiment, tmp_path, unsplit), "cpu:1")
