@@ -139,9 +139,14 @@ def _bind_config(name: str, command: Callable, choices: Mapping[str, Sequence[st
     path, mixture, languages = (choices.get(flag, ()) for flag in _CHOICES)
     if not path:
         raise CslmError(f"needs a config, for example: cslm {name} --config=configs/miniature_cpt.py")
-    from cslm_jax import config
+    from cslm_jax import config as experiment
 
-    return functools.partial(command, config=config.load(path[0], mixture[0] if mixture else None, languages or None))
+    @functools.wraps(command)
+    def settled(config: experiment.Experiment, **flags) -> None:
+        command(config=experiment.settle(config), **flags)
+
+    loaded = experiment.load(path[0], mixture[0] if mixture else None, languages or None)
+    return functools.partial(settled, config=loaded)
 
 
 if __name__ == "__main__":

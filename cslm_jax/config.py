@@ -49,9 +49,11 @@ class Experiment:
     name: str
     """Of the experiment, for logs and plots."""
     workdir: str
-    """Where the command writes: checkpoints, metrics, reports."""
+    """Where the command writes: checkpoints, metrics, reports. Folders of `data` may lie in it: {workdir}/records."""
     corpora: tuple[CorpusConfig, ...] = ()
     """What is prepared."""
+    corpus: CorpusConfig | None = None
+    """One corpus more, whose fields are flags (`--config.corpus.path=...`)."""
     vocabulary: VocabularyConfig = VocabularyConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     decoder: DecoderConfig = DecoderConfig()
@@ -112,6 +114,14 @@ def _read_json(path: Path) -> Experiment:
         return from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, CslmError) as error:
         raise CslmError(f"{path}: {error}") from error
+
+
+def settle(config: Experiment) -> Experiment:
+    """The experiment once all overrides are in: `corpus` is one of the corpora, and {workdir} has its value."""
+    corpora = (*config.corpora, *([config.corpus] if config.corpus else ()))
+    fields = {field.name: getattr(config.data, field.name) for field in dataclasses.fields(config.data)}
+    folders = {name: value.replace("{workdir}", config.workdir) for name, value in fields.items() if isinstance(value, str)}
+    return dataclasses.replace(config, corpora=corpora, corpus=None, data=dataclasses.replace(config.data, **folders))
 
 
 def save(config: Experiment, directory: str | Path) -> None:

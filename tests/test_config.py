@@ -95,3 +95,12 @@ def test_a_broken_config_json_is_named(tmp_path, content):
 def test_a_directory_that_is_no_run_is_named(tmp_path):
     with pytest.raises(CslmError, match="not the workdir of a run"):
         experiments.load_run(tmp_path)
+
+
+def test_a_settled_experiment_has_its_one_corpus_and_its_folders():
+    loaded = experiments.load(CONFIGS[0].with_name("corpus_manifest.py"))
+    chosen = dataclasses.replace(loaded, workdir="w", corpus=dataclasses.replace(loaded.corpus, path="p"))
+    settled = experiments.settle(chosen)
+    assert [corpus.path for corpus in settled.corpora] == ["p"] and settled.corpus is None
+    assert (settled.data.records, settled.data.cache) == ("w/records", "w/cache")
+    assert experiments.settle(settled) == settled

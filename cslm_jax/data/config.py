@@ -39,7 +39,10 @@ class DataConfig:
     cache: str = "cache"
     """Directory of the token caches, one folder a task."""
     tokenizer: str = "tokenizer"
-    """Directory of the speech tokenizer, which is the CTC recogniser and aligner too."""
+    """Directory of the speech tokenizer that `cslm tokenizer` trained, which is a CTC recogniser too; or the file of a
+    published S3 tokenizer (ONNX, or safetensors with the names of the PyTorch one)."""
+    aligners: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """CTC model by language that aligns answers in place of the tokenizer's own recogniser: folders of published ones."""
     decoder: str = "decoder"
     """Directory of the speech decoder."""
     languages: tuple[str, ...] = ("en", "zh")

@@ -141,7 +141,8 @@ def _check_unchanged(directory: Path, corpus: CorpusConfig, shard_items: int, to
         files.write_json(path, recipe)
     before = files.read_json(path, "delete this file and run the same command again")
     for field in {**recipe, **before}:
-        if recipe.get(field) != before.get(field):
+        # A field that a later version added is not set in either.
+        if (recipe.get(field) or None) != (before.get(field) or None):
             raise CslmError(
                 f"{directory} was made with {field} = {before.get(field)!r}, the config has {recipe.get(field)!r}; "
                 "delete the folder, or give the corpus another name"

@@ -18,7 +18,7 @@ STRUCTURAL = ("optimizer.algorithm", "optimizer.moment_dtype")
 """Fields outside the model that change what a checkpoint holds."""
 CONVERTED = ("model.vocabulary_size", "model.param_dtype", "model.lora.frozen_rows")
 """Fields of the model that may differ from those of the run it begins from: the table grows, the weights are cast."""
-FREE = ("name", "workdir", "mesh", "evaluate", "sampling", "corpora", "tokenizer", "decoder", "vocabulary")
+FREE = ("name", "workdir", "mesh", "evaluate", "sampling", "corpora", "corpus", "tokenizer", "decoder", "vocabulary")
 """Parts of the experiment that do not touch a run's losses."""
 
 

@@ -80,3 +80,14 @@ def test_real_recordings_are_prepared(shared_data):
     assert found
     for path in found:
         assert 0.1 < len(Recording("r", "en", "text", path).load()) / 16000 <= 30
+
+
+def one_option(corpus, *, subset="all"):
+    yield Recording(subset, corpus.language, "hi", Path("x.wav"))
+
+
+def test_options_are_keyword_arguments_of_the_reader():
+    config = CorpusConfig("c", f"{__name__}:one_option", options={"subset": "clean"})
+    assert [item.id for item in corpora.read(config)] == ["clean"]
+    with pytest.raises(CslmError, match="no option 'subsett'. Did you mean 'subset'"):
+        list(corpora.read(CorpusConfig("c", f"{__name__}:one_option", options={"subsett": "clean"})))

@@ -1,8 +1,9 @@
 """Corpora: small readers that turn a published layout into items, and the registry that names them.
 
 A reader is a function from a CorpusConfig to an iterator of items; it reads transcripts and leaves the sound for later,
-so it may run over a large corpus often. A new one needs no registration: `reader="my_package.my_module:read"`.
-Something that cannot be read is yielded as Rejected, and everything else goes on.
+so it may run over a large corpus often. Each module of this folder is one, named like the module; one of your own is
+`reader="my_package.my_module:read"`. Its keyword arguments are the corpus's `options`. Something that cannot be read is
+yielded as Rejected, and everything else goes on.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import inspect
+import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -23,8 +26,7 @@ from cslm_jax.data.records import Dialogue, Translation
 from cslm_jax.errors import CslmError
 
 READERS: dict[str, str] = {
-    "manifest": "cslm_jax.data.corpora.manifest:read",
-    "miniature": "cslm_jax.data.corpora.miniature:read",
+    module.name: f"{__name__}.{module.name}:read" for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
 }
 """Readers by name, as module:function."""
 
@@ -49,6 +51,8 @@ class CorpusConfig:
     """Most items that are read; 0 for all."""
     seed: int = 0
     """For corpora that are generated."""
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Keyword arguments of the reader, such as which published subsets are read; its docstring lists them."""
 
     def __post_init__(self):
         if not self.name or "/" in self.name:
@@ -122,7 +126,8 @@ class Rejected:
 
 
 Item = Recording | SpokenDialogueItem | Translation | Dialogue | Rejected
-Reader = Callable[[CorpusConfig], Iterator[Item]]
+Reader = Callable[..., Iterator[Item]]
+"""Called with the CorpusConfig, and its options as keyword arguments."""
 
 
 def recordings(item: Item) -> tuple[Recording, ...]:
@@ -139,10 +144,11 @@ def read(corpus: CorpusConfig) -> Iterator[Item]:
     """The items of a corpus, in an order that never changes.
 
     Raises:
-        CslmError: no such reader, or no such corpus at its path.
+        CslmError: no such reader, no such option of it, or no such corpus at its path.
     """
-    items = find_reader(corpus.reader)(corpus)
-    for i, item in enumerate(items):
+    reader = find_reader(corpus.reader)
+    _check_options(corpus, reader)
+    for i, item in enumerate(reader(corpus, **corpus.options)):
         if corpus.limit and i >= corpus.limit:
             return
         yield item
@@ -157,3 +163,11 @@ def find_reader(name: str) -> Reader:
         return getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise CslmError(f"reader {name!r} cannot be imported: {error}") from error
+
+
+def _check_options(corpus: CorpusConfig, reader: Reader) -> None:
+    known = list(inspect.signature(reader).parameters)[1:]
+    for option in corpus.options:
+        if option not in known:
+            what = f"{nearest(option, known)}" if known else " It has none"
+            raise CslmError(f"corpora.{corpus.name}.options: the reader {corpus.reader!r} has no option {option!r}.{what}")
