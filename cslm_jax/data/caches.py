@@ -63,7 +63,7 @@ def recipe(config: DataConfig, task: TaskSpec, vocabulary_sha256: str) -> dict[s
         "task": task.name,
         "split": config.split,
         "vocabulary": vocabulary_sha256,
-        "templates": hashlib.sha256(repr(prompts.TEMPLATES).encode()).hexdigest(),
+        "templates": prompts.load(config.language_files).sha256,
         "chat": dataclasses.asdict(config.chat),
         "records": shards.fingerprint(Path(config.records), READS[task.family]),
     }

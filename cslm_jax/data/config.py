@@ -47,6 +47,8 @@ class DataConfig:
     """Directory of the speech decoder."""
     languages: tuple[str, ...] = ("en", "zh")
     """Languages that tasks are made for; every pair gets translation and speech-to-speech tasks."""
+    language_files: tuple[str, ...] = ()
+    """Files of languages that the package does not bring along (name, instructions), see configs/languages."""
     mixture: str = "cslm_cpt"
     """cslm_text (stage 0), cslm_cpt (stage 1) or cslm_sft (stage 2)."""
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)

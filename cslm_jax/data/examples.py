@@ -16,6 +16,7 @@ from cslm_jax.data import prompts, records
 from cslm_jax.data.caches import Example
 from cslm_jax.data.catalogue import READS, Family, TaskSpec
 from cslm_jax.data.config import DataConfig, Split
+from cslm_jax.data.prompts import Instruction, Prompts
 from cslm_jax.data.records import Dialogue, Record, SpokenDialogue, SpokenText, Translation, Utterance
 from cslm_jax.errors import BadRecord
 from cslm_jax.speech.align import chunk
@@ -82,39 +83,44 @@ def examples(record: Record, task: TaskSpec, config: DataConfig, vocabulary: Joi
 # Questions, as evaluation asks them too ------------------------------------------------------------
 
 
-def ask_asr(record: Utterance) -> Message:
+def ask_asr(record: Utterance, prompts: Prompts) -> Message:
     return _user(prompts.choose("asr", record.language, record.id), Units(record.speech.units))
 
 
-def ask_tts(record: Utterance) -> Message:
+def ask_tts(record: Utterance, prompts: Prompts) -> Message:
     return _user(prompts.choose("tts", record.language, record.id), record.text)
 
 
-def ask_mt(record: Translation, source: str, target: str) -> Message:
+def ask_mt(record: Translation, source: str, target: str, prompts: Prompts) -> Message:
     return _user(prompts.choose("mt", source, record.id, target), record.texts[source])
 
 
-def ask_s2s(speech: Units, instruction: str) -> Message:
+def ask_s2s(speech: Units, instruction: Instruction) -> Message:
     return _user(instruction, speech)
 
 
-def _user(instruction: str, *parts: str | Units) -> Message:
-    return Message("user", prompts.user_turn(instruction, parts))
+def _user(instruction: Instruction, *parts: str | Units) -> Message:
+    return Message("user", instruction.turn(*parts))
 
 
 # Whole chats ---------------------------------------------------------------------------------------
 
 
+def _prompts(config: DataConfig) -> Prompts:
+    return prompts.load(config.language_files)
+
+
 def _asr(record: Utterance, task: TaskSpec, config: DataConfig, vocabulary: JointVocabulary) -> list[Message]:
-    return [ask_asr(record), Message("assistant", (record.text,))]
+    return [ask_asr(record, _prompts(config)), Message("assistant", (record.text,))]
 
 
 def _tts(record: Utterance, task: TaskSpec, config: DataConfig, vocabulary: JointVocabulary) -> list[Message]:
-    return [ask_tts(record), Message("assistant", (Units(record.speech.units),))]
+    return [ask_tts(record, _prompts(config)), Message("assistant", (Units(record.speech.units),))]
 
 
 def _mt(record: Translation, task: TaskSpec, config: DataConfig, vocabulary: JointVocabulary) -> list[Message]:
-    return [ask_mt(record, task.source, task.target), Message("assistant", (record.texts[task.target],))]
+    question = ask_mt(record, task.source, task.target, _prompts(config))
+    return [question, Message("assistant", (record.texts[task.target],))]
 
 
 def _text(record: Dialogue, task: TaskSpec, config: DataConfig, vocabulary: JointVocabulary) -> list[Message]:
@@ -123,7 +129,7 @@ def _text(record: Dialogue, task: TaskSpec, config: DataConfig, vocabulary: Join
 
 def _s2s(record: SpokenDialogue, task: TaskSpec, config: DataConfig, vocabulary: JointVocabulary) -> list[Message]:
     question, answer = record.question[task.source], record.answer[task.target]
-    instruction = prompts.choose("s2s", task.source, record.id, task.target)
+    instruction = _prompts(config).choose("s2s", task.source, record.id, task.target)
     content = chat.response(question.text, _told(answer, config), config.response_form, vocabulary)
     return [ask_s2s(Units(question.speech.units), instruction), Message("assistant", content)]
 

@@ -1,233 +1,187 @@
 """Instructions of the tasks, and the user turn that holds them (paper sections 2 and 3).
 
-Ten instructions per task and language, in our own words; those of speech-to-speech begin with the one the
-paper uses at inference. Which of them a record gets is a hash of its id, so it never changes.
+A language is one small file: what it is called, what it calls others, and how a model is asked in it. English and Chinese
+come with the package (data/languages/, ten instructions a task in our own words); `data.language_files` names more. Which
+instruction a record gets is a hash of its id, so it never changes.
 
-An instruction is worded in the language of the input, and for speech-to-speech in that of the answer. A
-language without wordings of its own is spoken about in English; all it needs is a line in `LANGUAGE_NAMES`.
+An instruction is worded in the language of the input, and for speech-to-speech in that of the answer. A language
+without wordings of its own is spoken about in English; all it needs is a name.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
+import tomllib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
+from cslm_jax.data.catalogue import nearest
 from cslm_jax.errors import CslmError
 
 Task = Literal["asr", "tts", "mt", "s2s"]
 
-LANGUAGE_NAMES: Mapping[str, Mapping[str, str]] = {
-    "en": {"en": "English", "zh": "Chinese", "fr": "French", "de": "German", "es": "Spanish", "ja": "Japanese"},
-    "zh": {"en": "英文", "zh": "中文", "fr": "法文", "de": "德文", "es": "西班牙文", "ja": "日文"},
-}
-"""Names of languages, first by the language that they are named in."""
-
-TEMPLATES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "asr": {
-        "en": (
-            "Write down what is said in this recording.",
-            "Turn this {source} speech into text.",
-            "Transcribe the following {source} audio.",
-            "What does the speaker say? Write it.",
-            "Please write the spoken words as text.",
-            "Give the text of this {source} recording.",
-            "Listen, and write what you hear.",
-            "Put this speech into written {source}.",
-            "Make a transcript of the audio.",
-            "Note every word that is spoken here.",
-        ),
-        "zh": (
-            "写下这段录音里说的话。",
-            "把这段{source}语音转成文字。",
-            "请转写下面的{source}音频。",
-            "说话人说了什么？请写出来。",
-            "请把听到的话写成文字。",
-            "给出这段{source}录音的文字。",
-            "听一听，写下你听到的内容。",
-            "将这段语音写成{source}。",
-            "为这段音频做文字记录。",
-            "记下这里说的每个字。",
-        ),
-    },
-    "tts": {
-        "en": (
-            "Read this text aloud.",
-            "Say the following in {source}.",
-            "Turn this {source} text into speech.",
-            "Speak the words below.",
-            "Please make a recording of this text.",
-            "Let me hear this {source} sentence.",
-            "Give the text a voice.",
-            "Read the {source} text out as audio.",
-            "How does this text sound? Speak it.",
-            "Please pronounce the text that follows.",
-        ),
-        "zh": (
-            "朗读这段文字。",
-            "用{source}说出下面的话。",
-            "把这段{source}文字转成语音。",
-            "请读出下面的字。",
-            "请为这段文字录音。",
-            "让我听听这句{source}。",
-            "给这段文字配上声音。",
-            "将{source}文字读成音频。",
-            "这段话怎么读？请读出来。",
-            "请念出后面的内容。",
-        ),
-    },
-    "mt": {
-        "en": (
-            "Translate this {source} text into {target}.",
-            "Say this in {target}.",
-            "What is this sentence in {target}?",
-            "Give the {target} version of this text.",
-            "Please put the following into {target}.",
-            "Write the {source} text in {target}.",
-            "How would you write this in {target}?",
-            "Turn these {source} words into {target} ones.",
-            "Please translate from {source} into {target}.",
-            "I need the text below in {target}.",
-        ),
-        "zh": (
-            "把这段{source}翻译成{target}。",
-            "用{target}说这句话。",
-            "这句话的{target}是什么？",
-            "给出这段文字的{target}版本。",
-            "请把下面的内容译成{target}。",
-            "将这段{source}写成{target}。",
-            "这句话用{target}怎么写？",
-            "把这些{source}字换成{target}。",
-            "请从{source}翻译到{target}。",
-            "我需要下面文字的{target}。",
-        ),
-    },
-    "s2s": {
-        "en": (
-            "Please directly answer the questions in the user's speech.",
-            "Answer the question that you hear.",
-            "Listen to the speech, and reply.",
-            "Give a spoken answer to this question.",
-            "Please reply to what is said.",
-            "What is your answer to the speaker?",
-            "Respond to the user's recording.",
-            "Hear the request, and answer it.",
-            "Please respond to this spoken question.",
-            "Do what the speaker asks for.",
-        ),
-        "zh": (
-            "直接回答用户语音中的问题。",
-            "回答你听到的问题。",
-            "听这段语音，然后回复。",
-            "用语音回答这个问题。",
-            "请回复说话人的话。",
-            "你怎么回答说话人？",
-            "回应用户的录音。",
-            "听清要求，然后回答。",
-            "请回应这个语音问题。",
-            "做说话人要求的事。",
-        ),
-    },
-    "s2s_cross": {
-        "en": (
-            "Please answer the questions in the user's speech in {target}.",
-            "Answer the question that you hear in {target}.",
-            "Listen to the speech, and reply in {target}.",
-            "Give a spoken {target} answer to this question.",
-            "Please reply in {target} to what is said.",
-            "What is your {target} answer to the speaker?",
-            "Respond in {target} to the user's recording.",
-            "Hear the request, and answer it in {target}.",
-            "Please use {target} for your spoken response.",
-            "Speak {target} and do what is asked.",
-        ),
-        "zh": (
-            "用{target}回答用户语音中的问题。",
-            "用{target}回答你听到的问题。",
-            "听这段语音，然后用{target}回复。",
-            "用{target}语音回答这个问题。",
-            "请用{target}回复说话人的话。",
-            "你怎么用{target}回答说话人？",
-            "用{target}回应用户的录音。",
-            "听清要求，然后用{target}回答。",
-            "请用{target}回应这个语音问题。",
-            "说{target}，做说话人要求的事。",
-        ),
-    },
-}
-"""Instructions by task and by the language that they are worded in."""
-
 STANDARD_SHARE = 0.5
-"""Share of speech-to-speech records that get the instruction of inference; the rest get one of the other nine."""
+"""Share of speech-to-speech records that get the instruction of inference; the rest get one of the others."""
 
-_FRAMES = {"en": ("{instruction} This is input: ", "."), "zh": ("{instruction} 这是输入: ", "。")}
+_TASKS = ("asr", "tts", "mt", "s2s", "s2s_cross")
+_FIELDS = ("language", "called", "names", "frame", "instructions")
 _CLOSED = tuple(".?!。？！")
 
 
-def choose(task: Task, language: str, key: str, target: str | None = None) -> str:
-    """The instruction of one record.
+@dataclasses.dataclass(frozen=True)
+class Language:
+    """What a language file says."""
+
+    language: str
+    """Its code, such as fr."""
+    called: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Its name, by the language that it is named in; for languages whose own files do not name it."""
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Names of languages in this one."""
+    frame: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What stands around the input: head, with the place of the {instruction}, and stop."""
+    instructions: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    """By task (asr, tts, mt, s2s, s2s_cross), with {source} and {target} for names of languages; the first of s2s and of
+    s2s_cross is that of inference. A task without any is worded in English."""
+
+    def __post_init__(self):
+        if not isinstance(self.language, str) or not self.language:
+            raise ValueError("`language` must be the code of the language, such as fr")
+        for field in ("called", "names", "frame"):
+            for key, value in _table(self, field).items():
+                if not isinstance(value, str) or not value:
+                    raise ValueError(f"`{field}.{key}` must be text, not {value!r}")
+        if self.instructions and "{instruction}" not in self.frame.get("head", ""):
+            raise ValueError("`frame.head` must hold {instruction}, for there are instructions")
+        for task, templates in _table(self, "instructions").items():
+            if task not in _TASKS:
+                raise ValueError(f"`instructions.{task}`: no such task.{nearest(task, _TASKS)}")
+            if not isinstance(templates, list) or not templates:
+                raise ValueError(f"`instructions.{task}` must be a list of at least one instruction")
+            for template in templates:
+                _check_template(template, f"instructions.{task}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Instruction:
+    """What a model is asked to do, in words."""
+
+    text: str
+    language: Language = dataclasses.field(repr=False)
+    """That it is worded in."""
+
+    def turn(self, *parts: Any) -> tuple[Any, ...]:
+        """Content of a user turn: "{instruction} This is input: {parts}.", or the same in another language (section 3).
+
+        The frame's own full stop is left out behind text that ends in one.
+
+        Args:
+            parts: the input as parts of a chat message: text, or units.
+        """
+        head, stop = self.language.frame["head"], self.language.frame.get("stop", "")
+        closed = isinstance(parts[-1], str) and parts[-1].endswith(_CLOSED)
+        return (head.replace("{instruction}", self.text), *parts, *(() if closed or not stop else (stop,)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompts:
+    """All languages that are known, by code."""
+
+    languages: Mapping[str, Language]
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of everything that decides an instruction."""
+        return hashlib.sha256(repr(sorted(self.languages.items())).encode()).hexdigest()
+
+    def choose(self, task: Task, language: str, key: str, target: str | None = None) -> Instruction:
+        """The instruction of one record.
+
+        Args:
+            language: of the input: the speech of asr and s2s, the text of tts and mt.
+            key: the record's id.
+            target: language of the output; by default the same as `language`.
+
+        Raises:
+            CslmError: a language that no file names, or a task without instructions.
+        """
+        known = self.wordings(task, language, target or language)
+        draw = int.from_bytes(hashlib.sha256(f"{task} {key}".encode()).digest()[:8], "big")
+        if task != "s2s":
+            return known[draw % len(known)]
+        standard = draw % 1000 < 1000 * STANDARD_SHARE or len(known) == 1
+        return known[0 if standard else 1 + draw // 1000 % (len(known) - 1)]
+
+    def of_inference(self, language: str, target: str) -> Instruction:
+        """The paper's instruction for answering speech in `language` with speech in `target` (section 3)."""
+        return self.wordings("s2s", language, target)[0]
+
+    @functools.cache  # noqa: B019 (there are as many of them as sets of language files)
+    def wordings(self, task: Task, language: str, target: str) -> tuple[Instruction, ...]:
+        """All instructions of a task."""
+        if task not in get_args(Task):
+            raise CslmError(f"no instructions for the task {task!r}; there are some for {', '.join(get_args(Task))}")
+        name = "s2s_cross" if task == "s2s" and language != target else task
+        wanted = self.languages.get(target if task == "s2s" else language)
+        wording = wanted if wanted and name in wanted.instructions else self.languages["en"]
+        names = {"source": self._name(language, wording), "target": self._name(target, wording)}
+        return tuple(Instruction(template.format(**names), wording) for template in wording.instructions[name])
+
+    def _name(self, language: str, wording: Language) -> str:
+        called = self.languages[language].called if language in self.languages else {}
+        name = called.get(wording.language) or wording.names.get(language)
+        if not name:
+            raise CslmError(
+                f"the language {language!r} has no name in {wording.language!r}; write a file with language = {language!r} "
+                f'and [called] {wording.language} = "...", and name it in data.language_files (see configs/languages)'
+            )
+        return name
+
+    def __hash__(self):
+        return hash(self.sha256)
+
+
+@functools.cache
+def load(files: Sequence[str] = ()) -> Prompts:
+    """The languages of the package and of `files`; a file may replace one of the package.
 
     Args:
-        language: of the input: the speech of asr and s2s, the text of tts and mt.
-        key: the record's id.
-        target: language of the output; by default the same as `language`.
+        files: paths, as in data.language_files; a tuple.
 
     Raises:
-        CslmError: a language that `LANGUAGE_NAMES` does not name, or a task without instructions.
+        CslmError: a file is missing or malformed; the message names it and the field.
     """
-    target = target or language
-    known = _templates(task, language, target)
-    draw = int.from_bytes(hashlib.sha256(f"{task} {key}".encode()).digest()[:8], "big")
-    if task == "s2s":
-        rest = len(known) - 1
-        standard = draw % 1000 < 1000 * STANDARD_SHARE
-        picked = 0 if standard else 1 + draw // 1000 % rest
-    else:
-        picked = draw % len(known)
-    return _filled(known[picked], _wording(task, language, target), language, target)
+    built_in = sorted((Path(__file__).parent / "languages").glob("*.toml"))
+    languages = [_read(path) for path in (*built_in, *map(Path, files))]
+    return Prompts({language.language: language for language in languages})
 
 
-def inference_instruction(language: str, target: str) -> str:
-    """The paper's instruction for answering speech in `language` with speech in `target` (section 3)."""
-    return _filled(_templates("s2s", language, target)[0], _wording("s2s", language, target), language, target)
+def _read(path: Path) -> Language:
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        for field in fields:
+            if field not in _FIELDS:
+                raise ValueError(f"`{field}`: no such field.{nearest(field, _FIELDS)}")
+        return Language(**fields)
+    except OSError as error:
+        raise CslmError(f"data.language_files: {path} cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError) as error:
+        raise CslmError(f"{path}: {error}") from error
 
 
-def wordings(task: Task, language: str, target: str) -> tuple[str, ...]:
-    """All instructions of a task."""
-    wording = _wording(task, language, target)
-    return tuple(_filled(template, wording, language, target) for template in _templates(task, language, target))
+def _table(language: Language, field: str) -> Mapping[str, Any]:
+    value = getattr(language, field)
+    if not isinstance(value, Mapping):
+        raise ValueError(f"`{field}` must be a table")
+    return value
 
 
-def user_turn(instruction: str, parts: Sequence[Any]) -> tuple[Any, ...]:
-    """Content of a user turn: "{instruction} This is input: {parts}.", or the same in Chinese (paper section 3).
-
-    The frame's own full stop is left out behind text that ends in one.
-
-    Args:
-        parts: the input as parts of a chat message: text, or units.
-    """
-    chinese = any("\u4e00" <= character <= "\u9fff" for character in instruction)
-    head, stop = _FRAMES["zh" if chinese else "en"]
-    closed = isinstance(parts[-1], str) and parts[-1].endswith(_CLOSED)
-    return (head.format(instruction=instruction), *parts, *(() if closed else (stop,)))
-
-
-def _wording(task: Task, language: str, target: str) -> str:
-    """The language that the instruction itself is in."""
-    wanted = target if task == "s2s" else language
-    return wanted if wanted in LANGUAGE_NAMES else "en"
-
-
-def _templates(task: Task, language: str, target: str) -> tuple[str, ...]:
-    name = "s2s_cross" if task == "s2s" and language != target else task
-    if name not in TEMPLATES:
-        raise CslmError(f"no instructions for the task {task!r}; TEMPLATES in data/prompts.py has {', '.join(TEMPLATES)}")
-    return TEMPLATES[name][_wording(task, language, target)]
-
-
-def _filled(template: str, wording: str, language: str, target: str) -> str:
-    names = LANGUAGE_NAMES[wording]
-    for code in (language, target):
-        if code not in names:
-            raise CslmError(f"the language {code!r} has no name; add it to LANGUAGE_NAMES[{wording!r}] in data/prompts.py")
-    return template.format(source=names[language], target=names[target])
+def _check_template(template: Any, where: str) -> None:
+    try:
+        template.format(source="", target="")
+    except (AttributeError, LookupError, ValueError) as error:
+        reason = "it must be text whose only placeholders are {source} and {target}"
+        raise ValueError(f"`{where}`: {template!r} cannot be filled in; {reason}") from error

@@ -53,8 +53,8 @@ def texts(item: Item) -> Iterator[str]:
 
 def _instructions(config: DataConfig) -> Iterator[str]:
     """Every wording of every instruction, as often as if each were used that often, so that instructions cost few tokens."""
+    known = prompts.load(config.language_files)
     for source, target in itertools.product(config.languages, repeat=2):
         for task in get_args(prompts.Task):
-            for instruction in prompts.wordings(task, source, target):
-                turn = prompts.user_turn(instruction, ("",))
-                yield from ["".join(turn)] * INSTRUCTION_USES
+            for instruction in known.wordings(task, source, target):
+                yield from ["".join(instruction.turn(""))] * INSTRUCTION_USES

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cslm_jax.config import Experiment, load_run
-from cslm_jax.data import shards
+from cslm_jax.data import prompts, shards
 from cslm_jax.data.files import read_json, sha256_of
 from cslm_jax.errors import CslmError
 from cslm_jax.evaluate import report as reports
@@ -112,6 +112,7 @@ def _what_decides(config: Experiment, step: int) -> dict[str, Any]:
     return {
         "checkpoint": [str(checkpoint.resolve()), checkpoint.stat().st_mtime_ns],
         "languages": list(config.data.languages),
+        "prompts": prompts.load(config.data.language_files).sha256,
         "vocabulary": JointVocabulary.load(config.data.vocabulary).sha256,
         "speech": [sha256_of(path) for model in models for path in sorted(model.glob("*.safetensors"))],
         "records": shards.fingerprint(Path(config.data.records), ("utterance", "spoken_dialogue")),

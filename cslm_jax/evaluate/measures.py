@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from cslm_jax import chat
-from cslm_jax.data import examples, prompts
+from cslm_jax.data import examples
 from cslm_jax.data.records import SpokenDialogue, Utterance
 from cslm_jax.evaluate.judge import Answer, Judge
 from cslm_jax.evaluate.language_id import LanguageIdentifier
@@ -55,7 +55,8 @@ class Generation:
 
 def asr(utterances: Sequence[Utterance], generation: Generation) -> Result:
     """WER or CER of the model's transcripts of held-out speech, all in one language."""
-    responses = generation.respond([examples.ask_asr(spoken) for spoken in utterances], f"asr {utterances[0].language}")
+    questions = [examples.ask_asr(spoken, generation.system.prompts) for spoken in utterances]
+    responses = generation.respond(questions, f"asr {utterances[0].language}")
     return _rate(utterances, [response.text for response in responses])
 
 
@@ -67,7 +68,8 @@ def recogniser(utterances: Sequence[Utterance], natural: NaturalRecordings, syst
 
 def tts(utterances: Sequence[Utterance], generation: Generation) -> Result:
     """WER or CER of what the recogniser hears when the model speaks held-out texts, all in one language."""
-    responses = generation.respond([examples.ask_tts(spoken) for spoken in utterances], f"tts {utterances[0].language}")
+    questions = [examples.ask_tts(spoken, generation.system.prompts) for spoken in utterances]
+    responses = generation.respond(questions, f"tts {utterances[0].language}")
     sounds = generation.system.speak([[response.units] for response in responses])
     return dataclasses.replace(_rate(utterances, [sound.transcript for sound in sounds]), sounds=sounds)
 
@@ -81,7 +83,7 @@ def speech_to_speech(
     identifier: LanguageIdentifier,
 ) -> Result:
     """Answers in `target` to questions spoken in `source`: correct? spoken as written? in the language asked for?"""
-    instruction = prompts.inference_instruction(source, target)
+    instruction = generation.system.prompts.of_inference(source, target)
     questions = [examples.ask_s2s(chat.Units(dialogue.question[source].speech.units), instruction) for dialogue in dialogues]
     responses = generation.respond(questions, f"s2s {source} -> {target}")
     sounds = generation.system.speak([[piece.units for piece in response.pieces] for response in responses])

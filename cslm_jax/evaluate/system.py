@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from cslm_jax import chat
 from cslm_jax.config import Experiment
+from cslm_jax.data import prompts
+from cslm_jax.data.prompts import Prompts
 from cslm_jax.errors import BadRecord
 from cslm_jax.generate.checkpoint import load_generator
 from cslm_jax.generate.parts import check_parts
@@ -47,6 +49,8 @@ class System:
     tokenizer: SpeechTokenizer
     """Also the recogniser that reads generated speech back."""
     decoder: SpeechDecoder
+    prompts: Prompts = prompts.load()
+    """How it is asked."""
 
     @classmethod
     def load(cls, config: Experiment) -> System:
@@ -58,15 +62,16 @@ class System:
         vocabulary = JointVocabulary.load(config.data.vocabulary)
         tokenizer, decoder = SpeechTokenizer.load(config.data.tokenizer), MelDecoder.load(config.data.decoder)
         check_parts(vocabulary, tokenizer, decoder)
-        return cls(vocabulary, load_generator(config.workdir, vocabulary), tokenizer, decoder)
+        asked = prompts.load(config.data.language_files)
+        return cls(vocabulary, load_generator(config.workdir, vocabulary), tokenizer, decoder, asked)
 
     def respond(
         self, chats: Sequence[Sequence[chat.Message]], sampling: SamplingConfig, batch: int, title: str
     ) -> list[chat.Response]:
         """The assistant turn of each chat, parsed; prompts of like length are generated together."""
-        prompts = [chat.prompt(messages, self.vocabulary) for messages in chats]
-        with tqdm(total=len(prompts), desc=title, unit="item") as bar:
-            answers = self.generator.generate(prompts, sampling, at_once=batch, progress=bar.update)
+        asked = [chat.prompt(messages, self.vocabulary) for messages in chats]
+        with tqdm(total=len(asked), desc=title, unit="item") as bar:
+            answers = self.generator.generate(asked, sampling, at_once=batch, progress=bar.update)
         return [chat.parse(ids, self.vocabulary) for ids in answers]
 
     def speak(self, messages: Sequence[Sequence[Int[np.ndarray, "N"]]]) -> list[Spoken]:

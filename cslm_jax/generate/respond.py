@@ -99,8 +99,8 @@ class Assistant:
             raise CslmError(f"this model answers in {' or '.join(languages)}, not in {language!r}")
         analysis = self.tokenizer.analyse([waveform])[0]
         spoken = _language(self.tokenizer.labels.decode(ctc.greedy(analysis.log_probs)), languages)
-        instruction = prompts.inference_instruction(spoken, language or spoken)
-        turn = prompts.user_turn(instruction, (chat.Units(analysis.speech.units),))
+        instruction = prompts.load(self.experiment.data.language_files).of_inference(spoken, language or spoken)
+        turn = instruction.turn(chat.Units(analysis.speech.units))
         return chat.prompt([chat.Message("user", turn)], self.vocabulary)
 
     def warm_up(self, prompt: Int[np.ndarray, "T"]) -> None:
