@@ -16,7 +16,7 @@ import cattrs
 
 from cslm_jax import config_file
 from cslm_jax.data import files
-from cslm_jax.data.catalogue import all_weights, nearest, tasks
+from cslm_jax.data.catalogue import all_weights, nearest, tasks, weights_per
 from cslm_jax.data.config import DataConfig
 from cslm_jax.data.corpora import CorpusConfig
 from cslm_jax.errors import CslmError
@@ -88,7 +88,9 @@ def load(path: str | Path, mixture: str | None = None, languages: Sequence[str] 
     known = tasks(data.languages) if data.mixture == config.data.mixture else ()
     kept = {name: weight for name, weight in data.weights.items() if name in known}
     weights = all_weights(data.mixture, data.languages, kept)
-    return dataclasses.replace(config, data=dataclasses.replace(data, weights=weights))
+    per = data.weights_per if data.mixture == config.data.mixture else None
+    written_out = dataclasses.replace(data, weights=weights, weights_per=per or weights_per(data.mixture))
+    return dataclasses.replace(config, data=written_out)
 
 
 def _with(data: DataConfig, mixture: str | None, languages: Sequence[str] | None) -> DataConfig:

@@ -67,6 +67,8 @@ def recipe(config: DataConfig, task: TaskSpec, vocabulary_sha256: str) -> dict[s
         "chat": dataclasses.asdict(config.chat),
         "records": shards.fingerprint(Path(config.records), READS[task.family]),
     }
+    if task.family == "mt":
+        content |= {"mt_tokens": list(config.mt_tokens)}
     if task.family == "s2s":
         content |= {"response_form": config.response_form}
         if config.response_form in CHUNKED_FORMS:

@@ -27,13 +27,35 @@ READS: Mapping[Family, tuple[RecordKind, ...]] = {
     "plain": ("utterance", "translation", "spoken_dialogue"),
 }
 
-# Share of each family's tokens. CPT: about the tokens of the paper's table (section 2); SFT: of its data sizes.
-# Inside a family the share is divided evenly; paper-exact or other shares are one override a task.
-MIXTURES: Mapping[str, Mapping[Family, float]] = {
+# The paper's table of stage 1 (section 2): billions of tokens, speech and text together.
+_MLS, _GIGASPEECH, _WENETSPEECH, _WENETSPEECH4TTS, _WMT17, _INFINITY = 4.3, 0.9, 1.6, 0.8, 0.6, 1.9
+
+MIXTURES: Mapping[str, Mapping[str, float]] = {
     "cslm_text": {"plain": 0.4, "text": 0.6},
     "cslm_cpt": {"asr": 0.40, "tts": 0.35, "mt": 0.06, "text": 0.19},
     "cslm_sft": {"s2s": 0.80, "text": 0.12, "mt": 0.08},
-}
+    # English is half ASR, half TTS. How much of the text is Chinese is not said: half.
+    "cslm_cpt_paper": {
+        "asr_en": (_MLS + _GIGASPEECH) / 2,
+        "tts_en": (_MLS + _GIGASPEECH) / 2,
+        "asr_zh": _WENETSPEECH,
+        "tts_zh": _WENETSPEECH4TTS,
+        "mt_en_zh": _WMT17 / 2,
+        "mt_zh_en": _WMT17 / 2,
+        "text_en": _INFINITY / 2,
+        "text_zh": _INFINITY / 2,
+    },
+    # Thousands of examples (section 3).
+    "cslm_sft_paper": {
+        "s2s_en_en": 200, "s2s_zh_zh": 200, "s2s_en_zh": 52, "s2s_zh_en": 52,
+        "text_en": 200, "text_zh": 200, "mt_en_zh": 100, "mt_zh_en": 100,
+    },
+}  # fmt: skip
+"""Weights by task, or by family, whose tasks then share it evenly. The miniature's three, for any languages, are near the
+paper's tokens; the paper's own two are for English and Chinese. Any weight is one override."""
+
+PER_EXAMPLE = ("cslm_sft_paper",)
+"""Mixtures whose weights count examples; those of the others count tokens."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +104,8 @@ def all_weights(mixture: str, languages: Sequence[str], overrides: Mapping[str, 
             raise CslmError(f"data.weights.{task}: no such task.{nearest(task, known)}")
     size = Counter(spec.family for spec in known.values())
     shares = MIXTURES[mixture]
-    return {name: shares.get(spec.family, 0.0) / size[spec.family] for name, spec in known.items()} | dict(overrides)
+    own = {name: shares.get(name, shares.get(spec.family, 0.0) / size[spec.family]) for name, spec in known.items()}
+    return own | dict(overrides)
 
 
 def mixture_weights(mixture: str, languages: Sequence[str], overrides: Mapping[str, float] = {}) -> dict[str, float]:
@@ -92,6 +115,11 @@ def mixture_weights(mixture: str, languages: Sequence[str], overrides: Mapping[s
     if not chosen:
         raise CslmError(f"data.weights leave no task in {mixture}; give at least one a weight above 0")
     return chosen
+
+
+def weights_per(mixture: str) -> Literal["tokens", "examples"]:
+    """What the mixture's own weights count."""
+    return "examples" if mixture in PER_EXAMPLE else "tokens"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -50,11 +50,15 @@ class DataConfig:
     language_files: tuple[str, ...] = ()
     """Files of languages that the package does not bring along (name, instructions), see configs/languages."""
     mixture: str = "cslm_cpt"
-    """cslm_text (stage 0), cslm_cpt (stage 1) or cslm_sft (stage 2)."""
+    """cslm_text (stage 0), cslm_cpt (stage 1), cslm_sft (stage 2); cslm_cpt_paper and cslm_sft_paper have the paper's weights."""
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Weights of tasks in place of the mixture's own; 0 removes a task."""
-    weights_per: WeightsPer = "tokens"
-    """What weights, relative to each other, are shares of: tokens, or examples as in seqio. They need not add up to 1."""
+    weights_per: WeightsPer | None = None
+    """What weights, relative to each other, are shares of: tokens, or examples as in seqio; None for what the mixture's own
+    weights count. They need not add up to 1."""
+    mt_tokens: tuple[int, int] = (0, 0)
+    """Least and most tokens of source and target together in a translation; others are set aside (paper: 128 and 2,048; a
+    most of 0: any)."""
     split: Split = "train"
     """Which side of the held-out split is read."""
     row_length: int = 1024
@@ -83,8 +87,11 @@ class DataConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"data.{name} is {getattr(self, name)}; it must be at least 1")
         for name, kind in (("response_form", ResponseForm), ("weights_per", WeightsPer), ("split", Split)):
-            if getattr(self, name) not in get_args(kind):
+            if getattr(self, name) not in get_args(kind) and (name, getattr(self, name)) != ("weights_per", None):
                 raise ValueError(f"data.{name} is {getattr(self, name)!r}; choose one of {', '.join(get_args(kind))}")
+        least, most = self.mt_tokens
+        if least < 0 or (most and most < least):
+            raise ValueError(f"data.mt_tokens is {self.mt_tokens}; write the least and the most, e.g. 128 2048 (0 0: any)")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"data.seed is {self.seed}; it must be within 0 .. 2**32-1")
         if not self.languages or len(set(self.languages)) != len(self.languages):

@@ -119,8 +119,19 @@ def _tts(record: Utterance, task: TaskSpec, config: DataConfig, vocabulary: Join
 
 
 def _mt(record: Translation, task: TaskSpec, config: DataConfig, vocabulary: JointVocabulary) -> list[Message]:
+    _check_length(record, task, config, vocabulary)
     question = ask_mt(record, task.source, task.target, _prompts(config))
     return [question, Message("assistant", (record.texts[task.target],))]
+
+
+def _check_length(record: Translation, task: TaskSpec, config: DataConfig, vocabulary: JointVocabulary) -> None:
+    """The paper's rule for translations (section 2)."""
+    least, most = config.mt_tokens
+    if not (least or most):
+        return
+    length = sum(len(vocabulary.encode_text(record.texts[language])) for language in (task.source, task.target))
+    if length < least or (most and length > most):
+        raise BadRecord("length", f"{length} tokens of source and target; data.mt_tokens asks for {least} to {most or 'any'}")
 
 
 def _text(record: Dialogue, task: TaskSpec, config: DataConfig, vocabulary: JointVocabulary) -> list[Message]:

@@ -18,7 +18,7 @@ import grain
 import numpy as np
 from jaxtyping import Float, Int
 
-from cslm_jax.data import caches
+from cslm_jax.data import caches, catalogue
 from cslm_jax.data.catalogue import mixture_weights, tasks
 from cslm_jax.data.config import DataConfig
 from cslm_jax.data.mixing import Mixture
@@ -141,7 +141,7 @@ class Loader:
         if self.config.synthetic:
             return iter([1.0])
         weights = mixture_weights(self.config.mixture, self.config.languages, self.config.weights)
-        per = f"{self.config.weights_per}_per_row"
+        per = f"{self.config.weights_per or catalogue.weights_per(self.config.mixture)}_per_row"
         return (weights[name] / getattr(source, per) for name, source in self._sources.items())
 
     @property

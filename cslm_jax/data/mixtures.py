@@ -16,16 +16,18 @@ from cslm_jax.data.config import DataConfig
 
 
 def register(config: DataConfig) -> None:
-    """Registers the config's tasks, and cslm_text, cslm_cpt and cslm_sft over them with their own weights.
+    """Registers the config's tasks, and the mixtures of catalogue.MIXTURES over them with their own weights.
 
     The config's weights go to the mixture that it names.
     """
     tasks.register(config)
     for name in catalogue.MIXTURES:
         overrides = config.weights if name == config.mixture else {}
-        rates = catalogue.mixture_weights(name, config.languages, overrides)
+        weights = catalogue.all_weights(name, config.languages, overrides)
+        rates = [(task, weight) for task, weight in weights.items() if weight > 0]
         seqio.MixtureRegistry.remove(name)
-        seqio.MixtureRegistry.add(name, list(rates.items()))
+        if rates:  # the paper's mixtures have nothing in languages other than its own
+            seqio.MixtureRegistry.add(name, rates)
 
 
 _default = DataConfig()

@@ -42,6 +42,18 @@ def test_mt(vocabulary):
     assert "这是输入: 一只狗。<|eot_id|>" in whole and trained == "a dog<|eot_id|>"
 
 
+def test_translations_outside_the_papers_lengths_are_set_aside(vocabulary):
+    """Source and target together, in tokens of the joint vocabulary; what the chat adds does not count."""
+    texts = {"en": "the dog sees a red house", "zh": "狗看见红色的房子"}
+    record, task = Translation(id="t", texts=texts), TASKS["mt_en_zh"]
+    length = sum(len(vocabulary.encode_text(text)) for text in texts.values())
+    for limits in ((length, length), (0, 0), (length, 0), (0, length)):
+        assert len(list(examples(record, task, DataConfig(mt_tokens=limits), vocabulary))) == 1
+    for limits in ((length + 1, 0), (0, length - 1)):
+        with pytest.raises(BadRecord, match=f"length: {length} tokens"):
+            list(examples(record, task, DataConfig(mt_tokens=limits), vocabulary))
+
+
 def test_text_trains_every_turn_of_the_assistant(vocabulary):
     turns = (("system", "be kind"), ("user", "hello"), ("assistant", "hi"), ("user", "why"), ("assistant", "so"))
     whole, trained = only(Dialogue(id="d", language="en", turns=turns), "text_en", vocabulary)
