@@ -1,7 +1,6 @@
 """Forced alignment: a wrong path shifts which units stand beside which words."""
 
 import itertools
-from pathlib import Path
 
 import jax
 import numpy as np
