@@ -103,15 +103,12 @@ def align(
 def align_batch(
     texts: Sequence[str],
     languages: Sequence[str],
-    log_probs: Sequence[Float[np.ndarray, "_ V"]],
+    log_probs: Sequence[Float[np.ndarray, "_ V"] | BadRecord],
     labels: ctc.Labels,
     frame_rate: float,
 ) -> list[tuple[Word, ...] | BadRecord]:
-    """`align` of many texts, or the reason why one cannot be aligned."""
-    targets = [
-        _alignable(text, language, len(frames), labels)
-        for text, language, frames in zip(texts, languages, log_probs, strict=True)
-    ]
+    """`align` of many texts, or the reason why one cannot be aligned, which may stand in the place of its log-probabilities."""
+    targets = [_alignable(*given, labels) for given in zip(texts, languages, log_probs, strict=True)]
     good = [i for i, target in enumerate(targets) if not isinstance(target, BadRecord)]
     paths = viterbi.align_batch([log_probs[i] for i in good], [targets[i].labels for i in good], labels.blank)
     results: list = list(targets)
@@ -131,10 +128,14 @@ class _Target:
     """The word that each label belongs to, -1 for the space between two words."""
 
 
-def _alignable(text: str, language: str, frames: int, labels: ctc.Labels) -> _Target | BadRecord:
+def _alignable(
+    text: str, language: str, log_probs: Float[np.ndarray, "T V"] | BadRecord, labels: ctc.Labels
+) -> _Target | BadRecord:
+    if isinstance(log_probs, BadRecord):
+        return log_probs
     try:
         target = _target(text, language, labels)
-        viterbi.check_alignable(frames, target.labels)
+        viterbi.check_alignable(len(log_probs), target.labels)
         return target
     except BadRecord as error:
         return error
