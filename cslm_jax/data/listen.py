@@ -75,7 +75,7 @@ def align(config: Experiment, file: Positional[str], text: str, language: str = 
 
 
 def timed(config: Experiment, recording: Recording, waveform: Float[np.ndarray, "S"]) -> dict[str, Any]:
-    """What `align` prints of a recording and its 16 kHz samples: words (word, start, end) and chunks (text, start, end, units)."""
+    """What `align` prints: words (word, start, end) and chunks (text, start, end, units) of a recording at 16 kHz."""
     tokenizer = SpeechTokenizer.load(config.data.tokenizer)
     (analysis,) = tokenizer.analyse([waveform])
     (words,) = Alignment(config.data.aligners, lambda: tokenizer).words([recording], [waveform], [analysis])

@@ -1,6 +1,7 @@
 """Forced alignment: a wrong path shifts which units stand beside which words."""
 
 import itertools
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -65,3 +66,12 @@ def test_what_cannot_be_aligned_is_refused(labels, reason):
     with pytest.raises(BadRecord, match=reason) as caught:
         align(np.zeros((3, 4), np.float32), np.array(labels, np.int32))
     assert caught.value.stage == "align"
+
+
+def test_paths_are_those_of_a_public_aligner():
+    """Found by ctc-forced-aligner; see data/README.md. No two of these paths tie."""
+    with np.load(Path(__file__).parent / "data" / "forced_alignment.npz") as stored:
+        cases = [{name: stored[f"{name}_{i}"] for name in ("log_probs", "labels", "blank", "path")} for i in range(5)]
+    for case in cases:
+        path = align(case["log_probs"].astype(np.float32), case["labels"], int(case["blank"]))
+        np.testing.assert_array_equal(np.where(path < 0, case["blank"], case["labels"][path]), case["path"])
