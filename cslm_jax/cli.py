@@ -30,6 +30,8 @@ COMMANDS = {
     "tokenizer": ("cslm_jax.data.speech:train_tokenizer", "train the speech tokenizer and CTC recogniser"),
     "decoder": ("cslm_jax.data.speech:train_decoder", "train the speech decoder on the answer voice"),
     "prepare": ("cslm_jax.data.prepare:prepare", "corpora -> records -> token caches"),
+    "units": ("cslm_jax.data.listen:units", "sound files -> units, as lines of JSON"),
+    "align": ("cslm_jax.data.listen:align", "a sound file and its text -> words and chunks with their times, as JSON"),
     "show-batch": ("cslm_jax.data.show_batch:show_batch", "print the rows of one step"),
     "train": ("cslm_jax.train.loop:train", "train the LM: text, CPT or SFT"),
     "evaluate": ("cslm_jax.evaluate.evaluate:evaluate", "the paper's measures on held-out items, and the report"),
@@ -42,6 +44,7 @@ COMMANDS = {
     "bench loss": ("cslm_jax.bench.loss:loss", "time and memory of the tiled loss"),
     "bench attention": ("cslm_jax.bench.attention:attention", "time every attention kernel of this machine"),
     "bench loader": ("cslm_jax.bench.loader:loader", "time the batches"),
+    "bench align": ("cslm_jax.bench.align:align", "time the aligner's best paths beside the plain reference"),
     "bench generate": ("cslm_jax.bench.generate:generate", "time prefill and decode"),
     "bench against-torch-training": ("cslm_jax.bench.against_torch:training", "train beside transformers.Trainer"),
     "bench against-torch-generation": ("cslm_jax.bench.against_torch:generation", "answer beside transformers' generate"),
@@ -113,10 +116,11 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 # The config file, and what decides which tasks it has, and so which weights there are as flags of their own.
 _CHOICES = ("--config", "--config.data.mixture", "--config.data.languages")
+_SEVERAL = _CHOICES[2]
 
 
 def _take_choices(argv: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Takes `--flag=VALUE` and `--flag VALUE ...` of _CHOICES out of the arguments; what is left comes second."""
+    """Takes `--flag=VALUE` and `--flag VALUE` of _CHOICES (languages: VALUE ...) out of the arguments; the rest comes second."""
     taken, rest, words = {}, [], collections.deque(argv)
     while words:
         word = words.popleft()
@@ -125,7 +129,7 @@ def _take_choices(argv: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]
             rest.append(word)
             continue
         taken[name] = [value] if equals else []
-        while not equals and words and not words[0].startswith("--"):
+        while words and not words[0].startswith("--") and (name == _SEVERAL or not taken[name]) and not equals:
             taken[name].append(words.popleft())
     return taken, rest
 

@@ -12,13 +12,14 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from cslm_jax.config import Experiment
 from cslm_jax.data import corpora, ensure, files, shards
+from cslm_jax.data.alignment import Alignment, languages_of_answers
 from cslm_jax.data.config import DataConfig
 from cslm_jax.data.corpora import CorpusConfig, Rejected
 from cslm_jax.data.parts import Part, parts
@@ -75,8 +76,8 @@ def make_records_of(chosen: Sequence[CorpusConfig], config: DataConfig, worker: 
     """Makes the shards of every corpus that are not there yet, or were made from other items.
 
     Raises:
-        CslmError: a corpus is read otherwise, or by another speech tokenizer, than when its shards were made, or it has
-            fewer items now.
+        CslmError: a corpus is read otherwise, or by another speech tokenizer or aligner, than when its shards were made, or
+            it has fewer items now; or nothing can align the answers of a language.
     """
     names = [corpus.name for corpus in chosen]
     if len(set(names)) < len(names):
@@ -84,29 +85,37 @@ def make_records_of(chosen: Sequence[CorpusConfig], config: DataConfig, worker: 
     load = LoadingProcesses(config.prepare.processes) if config.prepare.processes else load_here
     # One for all corpora: it compiles a function for each length that it meets, and text alone needs none.
     tokenizer = functools.cache(functools.partial(SpeechTokenizer.load, config.tokenizer))
+    alignment = Alignment(config.aligners, tokenizer)
+    alignment.check(languages_of_answers(chosen, config.languages))
     try:
         for corpus in chosen:
-            _make_corpus(corpus, config, tokenizer, load, worker, workers)
+            _make_corpus(corpus, config, tokenizer, alignment, load, worker, workers)
     finally:
         if isinstance(load, LoadingProcesses):
             load.close()
 
 
 def _make_corpus(
-    corpus: CorpusConfig, config: DataConfig, tokenizer: Callable[[], SpeechTokenizer], load: Load, worker: int, workers: int
+    corpus: CorpusConfig,
+    config: DataConfig,
+    tokenizer: Callable[[], SpeechTokenizer],
+    alignment: Alignment,
+    load: Load,
+    worker: int,
+    workers: int,
 ) -> None:
     directory = Path(config.records) / corpus.name
     fingerprint = _fingerprint(Path(config.tokenizer))
-    _check_unchanged(directory, corpus, config.prepare.shard_items, fingerprint)
+    _check_unchanged(directory, corpus, config.prepare.shard_items, fingerprint, _names(config))
     todo, ahead = itertools.tee(_todo(corpus, config, directory, worker, workers))
     items = (item for part in ahead for item in part.items)
-    made = make_records(items, corpus, config.languages, tokenizer, load, config.prepare.together)
+    made = make_records(items, corpus, config.languages, tokenizer, load, config.prepare.together, alignment)
     with _Progress(corpus.name) as progress:
         for part in todo:
             results = [progress.count(result) for result in itertools.islice(made, len(part.items))]
             rejected = [dataclasses.asdict(result) for result in results if isinstance(result, Rejected)]
             kept = [result for result in results if not isinstance(result, Rejected)]
-            notes = {"tokenizer": fingerprint, "items": part.described}
+            notes = {"tokenizer": fingerprint, "aligners": _names(config), "items": part.described}
             write_records(directory, kept, rejected, part.number, notes)
 
 
@@ -133,7 +142,14 @@ def _fingerprint(tokenizer: Path) -> str | None:
     return hashlib.sha256("".join(map(files.sha256_of, found)).encode()).hexdigest()
 
 
-def _check_unchanged(directory: Path, corpus: CorpusConfig, shard_items: int, tokenizer: str | None) -> None:
+def _names(config: DataConfig) -> dict[str, str]:
+    """Aligners by the name of their folder or file: they may move."""
+    return {language: Path(path).name for language, path in config.aligners.items()}
+
+
+def _check_unchanged(
+    directory: Path, corpus: CorpusConfig, shard_items: int, tokenizer: str | None, aligners: Mapping[str, str]
+) -> None:
     """Shards that are made from different things must not lie side by side."""
     recipe = json.loads(json.dumps({**dataclasses.asdict(corpus), "shard_items": shard_items}))
     path = directory / "recipe.json"
@@ -150,6 +166,11 @@ def _check_unchanged(directory: Path, corpus: CorpusConfig, shard_items: int, to
     for shard in shards.of_corpus(directory):
         if shard.content["units"] and shard.content["tokenizer"] != tokenizer:
             raise CslmError(f"{directory} was made with another speech tokenizer; delete the folder to make it again")
+        if shard.count("spoken_dialogue") and shard.content.get("aligners", {}) != aligners:
+            raise CslmError(
+                f"{directory} was aligned with data.aligners = {shard.content.get('aligners', {})}, the config has "
+                f"{dict(aligners)}; delete the folder to align it again"
+            )
 
 
 class _Progress:

@@ -13,11 +13,14 @@ import numpy as np
 from jaxtyping import Float
 
 from cslm_jax.data import corpora
+from cslm_jax.data.alignment import Alignment
 from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected, SpokenDialogueItem
 from cslm_jax.data.records import Record, SpokenDialogue, SpokenText, Utterance
 from cslm_jax.errors import BadRecord
 from cslm_jax.speech import align
-from cslm_jax.speech.tokenizer import Analysis, SpeechTokenizer
+from cslm_jax.speech.align import Word
+from cslm_jax.speech.tokenizer import SpeechTokenizer
+from cslm_jax.speech.units import Speech
 
 # Recordings that a process loads in one go, and how many goes wait for the tokenizer at most, per process.
 _LOADED_TOGETHER, _WAITING = 16, 4
@@ -71,6 +74,7 @@ def make_records(
     tokenizer: Callable[[], SpeechTokenizer],
     load: Load = load_here,
     together: int = 512,
+    alignment: Alignment | None = None,
 ) -> Iterator[Record | Rejected]:
     """The record of each item, or the reason why there is none; in order.
 
@@ -79,15 +83,19 @@ def make_records(
         tokenizer: gives the speech tokenizer; not called where no item has sound.
         load: loads sound, possibly ahead of what is asked for.
         together: recordings that go through the tokenizer at once.
+        alignment: times the words of spoken answers; left out, by the tokenizer's own recogniser.
     """
+    alignment = alignment or Alignment({}, tokenizer)
     ahead, behind = itertools.tee(items)
     sounds = load(recording for item in ahead for recording in corpora.recordings(item))
     for group in _groups(behind, together):
         recordings = [recording for item in group for recording in corpora.recordings(item)]
-        heard = iter(_analyse(list(itertools.islice(sounds, len(recordings))), tokenizer))
+        aligned = [recording.language in languages and answer for item in group for recording, answer in _roles(item)]
+        loaded = list(itertools.islice(sounds, len(recordings)))
+        heard = iter(_hear(recordings, aligned, loaded, tokenizer, alignment))
         for item in group:
             mine = list(itertools.islice(heard, len(corpora.recordings(item))))
-            yield _attempt(item, mine, corpus, languages, tokenizer)
+            yield _attempt(item, mine, corpus, languages)
 
 
 def _groups(items: Iterable[Item], together: int) -> Iterator[list[Item]]:
@@ -104,30 +112,51 @@ def _groups(items: Iterable[Item], together: int) -> Iterator[list[Item]]:
         yield group
 
 
-def _analyse(sounds: Sequence[Loaded], tokenizer: Callable[[], SpeechTokenizer]) -> list[Analysis | BadRecord]:
+def _roles(item: Item) -> Iterator[tuple[Recording, bool]]:
+    """The recordings of an item, and whether each is an answer, whose words must be timed."""
+    answers = len(item.answer) if isinstance(item, SpokenDialogueItem) else 0
+    recordings = corpora.recordings(item)
+    return ((recording, i >= len(recordings) - answers) for i, recording in enumerate(recordings))
+
+
+@dataclasses.dataclass(frozen=True)
+class Heard:
+    """A recording in units, and when its words are spoken."""
+
+    speech: Speech
+    words: tuple[Word, ...] | BadRecord = ()
+    """Of answers only, or why there are none."""
+
+
+def _hear(
+    recordings: Sequence[Recording],
+    aligned: Sequence[bool],
+    sounds: Sequence[Loaded],
+    tokenizer: Callable[[], SpeechTokenizer],
+    alignment: Alignment,
+) -> list[Heard | BadRecord]:
     good = [i for i, sound in enumerate(sounds) if not isinstance(sound, BadRecord)]
-    results: list[Analysis | BadRecord] = list(sounds)
-    if good:
-        for i, analysis in zip(good, tokenizer().analyse([sounds[i] for i in good]), strict=True):
-            results[i] = analysis
-    return results
+    analyses = dict(zip(good, tokenizer().analyse([sounds[i] for i in good]), strict=True)) if good else {}
+    timed = [i for i in good if aligned[i]]
+    found = alignment.words(*([given[i] for i in timed] for given in (recordings, sounds, analyses)))
+    words = dict(zip(timed, found, strict=True))
+    return [Heard(analyses[i].speech, words.get(i, ())) if i in analyses else sound for i, sound in enumerate(sounds)]
 
 
 def _attempt(
     item: Item,
-    heard: Sequence[Analysis | BadRecord],
+    heard: Sequence[Heard | BadRecord],
     corpus: CorpusConfig,
     languages: Sequence[str],
-    tokenizer: Callable[[], SpeechTokenizer],
 ) -> Record | Rejected:
     if isinstance(item, Rejected):
         return item
     recording = None
     try:
-        for recording, analysis in zip(corpora.recordings(item), heard, strict=True):
-            _check(recording, analysis)
+        for recording, found in zip(corpora.recordings(item), heard, strict=True):
+            _check(recording, found)
         recording = None
-        record = _record(item, heard, corpus, tokenizer)
+        record = _record(item, heard, corpus)
         for language in record.languages:
             if language not in languages:
                 known = ", ".join(languages)
@@ -137,9 +166,9 @@ def _attempt(
         return Rejected(item.id, recording.file if recording else _file(item), error.stage, error.reason)
 
 
-def _check(recording: Recording, analysis: Analysis | BadRecord) -> None:
-    if isinstance(analysis, BadRecord):
-        raise analysis
+def _check(recording: Recording, heard: Heard | BadRecord) -> None:
+    if isinstance(heard, BadRecord):
+        raise heard
     if not recording.text.strip():
         raise BadRecord("text", "field `text` is empty")
     if not align.words(recording.text, recording.language):
@@ -151,7 +180,7 @@ def _file(item: Item) -> str:
     return recordings[0].file if recordings else ""
 
 
-def _record(item: Item, heard: Sequence[Analysis], corpus: CorpusConfig, tokenizer: Callable[[], SpeechTokenizer]) -> Record:
+def _record(item: Item, heard: Sequence[Heard], corpus: CorpusConfig) -> Record:
     use = corpus.uses_of(item.id)
     match item:
         case Recording():
@@ -163,16 +192,16 @@ def _record(item: Item, heard: Sequence[Analysis], corpus: CorpusConfig, tokeniz
             asked, answered = heard[: len(item.question)], heard[len(item.question) :]
             return SpokenDialogue(
                 id=item.id, split=item.split, use=use,
-                question={language: SpokenText(recording.text, analysis.speech)
-                          for (language, recording), analysis in zip(item.question.items(), asked, strict=True)},
-                answer={language: _aligned(recording, analysis, tokenizer)
-                        for (language, recording), analysis in zip(item.answer.items(), answered, strict=True)},
+                question={language: SpokenText(recording.text, found.speech)
+                          for (language, recording), found in zip(item.question.items(), asked, strict=True)},
+                answer={language: _aligned(recording, found)
+                        for (language, recording), found in zip(item.answer.items(), answered, strict=True)},
             )  # fmt: skip
         case _:
             return dataclasses.replace(item, use=item.use or use)
 
 
-def _aligned(recording: Recording, analysis: Analysis, tokenizer: Callable[[], SpeechTokenizer]) -> SpokenText:
-    rate = analysis.speech.unit_rate
-    words = align.align(recording.text, recording.language, analysis.log_probs, tokenizer().labels, rate)
-    return SpokenText(recording.text, analysis.speech, words)
+def _aligned(recording: Recording, heard: Heard) -> SpokenText:
+    if isinstance(heard.words, BadRecord):
+        raise heard.words
+    return SpokenText(recording.text, heard.speech, heard.words)

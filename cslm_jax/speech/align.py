@@ -3,10 +3,14 @@
 The paper leaves open how its chunks are made in detail; decided here, each with a golden test:
 
 * **Words.** A Han character or kana is one word; anything else is a run of letters and digits, with
-  apostrophes and decimal points inside it. The script decides, not the language of the record, so an
-  English word inside Chinese counts as one.
-* **Unknown characters.** A run of characters outside the aligner's alphabet (digits, another script)
-  becomes one star label, which fits any frame at no cost. A text without a known character is rejected.
+  apostrophes and decimal points inside it; a number takes its currency and percent sign along, and "&", "+",
+  "=" and "@" are words, for they are spoken. The script decides, not the language of the record, so an English
+  word inside Chinese counts as one.
+* **What is listened for.** Numbers and symbols as the language says them (`normalise.said`); words and chunks
+  remain spans of the text as it is written.
+* **Unknown characters.** A run of characters outside the aligner's alphabet (another script, numbers that have
+  no single reading) becomes one star label, which fits any frame at no cost. A text without a known character
+  is rejected.
 * **Where the text is cut.** After punctuation and the closing quotes behind it; the space goes with the
   next piece, as text pieces of a vocabulary carry it. ASCII punctuation cuts only before a space or the
   end, so never inside "3.5" or "e.g".
@@ -29,7 +33,7 @@ import numpy as np
 from jaxtyping import Float
 
 from cslm_jax.errors import BadRecord
-from cslm_jax.speech import ctc
+from cslm_jax.speech import ctc, normalise, viterbi
 
 LONGEST = 3
 """A piece of more words than this many chunk sizes is cut although it holds no punctuation."""
@@ -37,7 +41,8 @@ LONGEST = 3
 # Iteration mark and zero, kana, the Han blocks.
 _IDEOGRAPH = "\u3005\u3007\u3041-\u3096\u30a1-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _LETTER = rf"[^\W_{_IDEOGRAPH}]"
-_WORD = re.compile(rf"[{_IDEOGRAPH}]|{_LETTER}+(?:(?:['’](?={_LETTER})|(?<=\d)[.,:](?=\d)){_LETTER}+)*")
+_RUN = rf"{_LETTER}+(?:(?:['’](?={_LETTER})|(?<=\d)[.,:](?=\d)){_LETTER}+)*"
+_WORD = re.compile(rf"[{_IDEOGRAPH}]|[&+=@＆＋＝＠]|(?:[$€£¥＄￡￥](?=\d))?{_RUN}(?:(?<=\d)(?:\s?[%％]|°(?![CF])))?")
 _CLOSING = "\"'”’»)\\]}」』）】》〉"
 _WIDE, _ASCII = "，。！？；：、…—", ".,!?;:"
 _CLOSED = re.compile(rf"[{_CLOSING}]*")
@@ -77,30 +82,76 @@ def words(text: str, language: str) -> list[tuple[int, int]]:
 
 
 def align(
-    text: str, language: str, log_probs: Float[np.ndarray, "T V"], labels: ctc.Labels, unit_rate: float
+    text: str, language: str, log_probs: Float[np.ndarray, "T V"], labels: ctc.Labels, frame_rate: float
 ) -> tuple[Word, ...]:
     """The words of `text` with the times at which they are spoken.
 
     Args:
-        log_probs: frame log-probabilities of a CTC model, blank first.
+        log_probs: frame log-probabilities of a CTC model.
         labels: the alphabet of that model.
-        unit_rate: frames of `log_probs` a second.
+        frame_rate: frames of `log_probs` a second.
 
     Raises:
         BadRecord: (stage "align") no word, no character of the alphabet, or too little sound for the text.
     """
-    spans = words(text, language)
-    targets, word_of = _targets(text, spans, labels)
-    path = ctc.align(log_probs, targets)
-    spoken = np.where(path >= 0, word_of[path], -1)
+    (words,) = align_batch([text], [language], [log_probs], labels, frame_rate)
+    if isinstance(words, BadRecord):
+        raise words
+    return words
+
+
+def align_batch(
+    texts: Sequence[str],
+    languages: Sequence[str],
+    log_probs: Sequence[Float[np.ndarray, "_ V"] | BadRecord],
+    labels: ctc.Labels,
+    frame_rate: float,
+) -> list[tuple[Word, ...] | BadRecord]:
+    """`align` of many texts, or the reason why one cannot be aligned, which may stand in the place of its log-probabilities."""
+    targets = [_alignable(*given, labels) for given in zip(texts, languages, log_probs, strict=True)]
+    good = [i for i, target in enumerate(targets) if not isinstance(target, BadRecord)]
+    paths = viterbi.align_batch([log_probs[i] for i in good], [targets[i].labels for i in good], labels.blank)
+    results: list = list(targets)
+    for i, path in zip(good, paths, strict=True):
+        results[i] = _timed(targets[i], path, frame_rate)
+    return results
+
+
+@dataclasses.dataclass(frozen=True)
+class _Target:
+    """What is listened for: the labels of a text."""
+
+    spans: list[tuple[int, int]]
+    """Its words."""
+    labels: np.ndarray
+    word_of: np.ndarray
+    """The word that each label belongs to, -1 for the space between two words."""
+
+
+def _alignable(
+    text: str, language: str, log_probs: Float[np.ndarray, "T V"] | BadRecord, labels: ctc.Labels
+) -> _Target | BadRecord:
+    if isinstance(log_probs, BadRecord):
+        return log_probs
+    try:
+        target = _target(text, language, labels)
+        viterbi.check_alignable(len(log_probs), target.labels)
+        return target
+    except BadRecord as error:
+        return error
+
+
+def _timed(target: _Target, path: viterbi.Path, frame_rate: float) -> tuple[Word, ...]:
+    spoken = np.where(path >= 0, target.word_of[path], -1)
+    frames = [np.flatnonzero(spoken == i)[[0, -1]] for i in range(len(target.spans))]
     return tuple(
-        Word(*span, float(frames[0]) / unit_rate, float(frames[-1] + 1) / unit_rate)
-        for span, frames in ((span, np.flatnonzero(spoken == i)) for i, span in enumerate(spans))
+        Word(*span, float(first) / frame_rate, float(last + 1) / frame_rate)
+        for span, (first, last) in zip(target.spans, frames, strict=True)
     )
 
 
-def _targets(text: str, spans: Sequence[tuple[int, int]], labels: ctc.Labels) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of a text and the word that each belongs to, -1 for the space between two words."""
+def _target(text: str, language: str, labels: ctc.Labels) -> _Target:
+    spans = words(text, language)
     targets: list[int] = []
     word_of: list[int] = []
     for i, (start, end) in enumerate(spans):
@@ -108,18 +159,22 @@ def _targets(text: str, spans: Sequence[tuple[int, int]], labels: ctc.Labels) ->
             gap = [label for label in labels.encode(" ").tolist() if label != ctc.STAR]
             targets += gap
             word_of += [-1] * len(gap)
-        word = _word_labels(text[start:end], labels)
+        word = _word_labels(text[start:end], language, text[end:], labels)
         targets += word
         word_of += [i] * len(word)
     if all(target == ctc.STAR for target, word in zip(targets, word_of, strict=True) if word >= 0):
         raise BadRecord("align", f"no character of the text is in the aligner's alphabet: {text[:40]!r}")
-    return np.array(targets, np.int32), np.array(word_of, np.int32)
+    return _Target(spans, np.array(targets, np.int32), np.array(word_of, np.int32))
 
 
-def _word_labels(word: str, labels: ctc.Labels) -> list[int]:
+def _word_labels(word: str, language: str, after: str, labels: ctc.Labels) -> list[int]:
     """Labels of one word; a run of unknown characters is one star, for how it is spoken is not known."""
-    ids = labels.encode("".join(filter(str.isalnum, word.lower()))).tolist()
-    return [label for i, label in enumerate(ids) if label != ctc.STAR or i == 0 or ids[i - 1] != ctc.STAR]
+    ids = labels.encode(word)
+    if ctc.STAR in ids:
+        said = normalise.said(word, language, after)
+        pairs = zip(said, labels.encode(said), strict=True)
+        ids = [label for character, label in pairs if label != ctc.STAR or character not in " '"]
+    return [int(label) for i, label in enumerate(ids) if label != ctc.STAR or i == 0 or ids[i - 1] != ctc.STAR]
 
 
 def chunk(text: str, words: Sequence[Word], chunk_size: int, seconds: float) -> list[Piece]:

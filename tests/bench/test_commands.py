@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from cslm_jax import cli
+from cslm_jax.bench.align import align
 from cslm_jax.bench.attention import attention
 from cslm_jax.bench.generate import generate
 from cslm_jax.bench.loader import loader
@@ -19,7 +20,7 @@ def positive(spread) -> bool:
 
 def test_every_benchmark_is_a_command():
     names = [name for name in cli.COMMANDS if name.startswith("bench ")]
-    assert len(names) == 7 and all(callable(cli._command(name)) for name in names)
+    assert len(names) == 8 and all(callable(cli._command(name)) for name in names)
 
 
 def test_step(bare, measure, capsys):
@@ -60,6 +61,12 @@ def test_attention_measures_the_kernels_of_this_machine(bare, measure):
 def test_loader(bare, measure):
     (result,) = measure(loader, bare, steps=3, repetitions=2)
     assert positive(result["tokens_per_second"]) and result["density"] == pytest.approx(31.5 / 32)
+
+
+def test_align(bare, measure):
+    plain, batched = measure(align, bare, batch=2, frames=20, labels=5, repetitions=2)
+    assert (plain["paths"], batched["paths"]) == ("numpy", "batched") and batched["paths_equal"] == "True"
+    assert batched["times_faster"] == pytest.approx(plain["seconds"]["median"] / batched["seconds"]["median"])
 
 
 def test_generate(bare, measure):

@@ -97,7 +97,7 @@ def dialogue(question: str, answer: Recording) -> SpokenDialogueItem:
         (recording("a", "un chien", "fr"), "record", "`language` is 'fr'"),
         (recording("a", "a red dog", seconds=40), "audio", "40.00 s"),
         (Translation(id="a", texts={"en": "dog", "fr": "chien"}), "record", "'fr'"),
-        (dialogue("why", recording("r", "1984 42")), "align", "alphabet"),
+        (dialogue("why", recording("r", "007 080")), "align", "alphabet"),
         (dialogue("why", recording("r", "many words " * 30, seconds=0.5)), "align", "frames"),
         (dialogue("", recording("r", "a dog")), "text", "empty"),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 from cslm_jax.errors import BadRecord
 from cslm_jax.speech import ctc
-from cslm_jax.speech.align import LONGEST, Piece, Word, align, chunk, words
+from cslm_jax.speech.align import LONGEST, Piece, Word, align, align_batch, chunk, words
 from cslm_jax.speech.units import Speech
 
 LABELS = ctc.Labels(tuple(sorted(" abcdefghijklmnopqrstuvwxyz你好吗我很天气")))
@@ -23,12 +23,12 @@ def drawn(frames: str, labels: ctc.Labels = LABELS) -> np.ndarray:
         if frame == "?":
             row[:] = 1 / labels.size
         else:
-            row[0 if frame == "_" else labels.encode(frame)[0]] += 0.9
+            row[labels.blank if frame == "_" else labels.encode(frame)[0]] += 0.9
     return np.log(probabilities).astype(np.float32)
 
 
 def aligned(text: str, frames: str, language: str = "en", labels: ctc.Labels = LABELS) -> list[tuple[str, float, float]]:
-    found = align(text, language, drawn(frames, labels), labels, unit_rate=1.0)
+    found = align(text, language, drawn(frames, labels), labels, frame_rate=1.0)
     return [(text[word.start_char : word.end_char], word.start_s, word.end_s) for word in found]
 
 
@@ -64,6 +64,9 @@ def texts(text: str, chunk_size: int, language: str = "en", pauses: dict[int, fl
         ("用iPhone15打", ["用", "iPhone15", "打"]),
         ("カタカナ々", ["カ", "タ", "カ", "ナ", "々"]),
         ("Où été?", ["Où", "été"]),
+        ("R&B + $5 = 50%, 5 %.", ["R", "&", "B", "+", "$5", "=", "50%", "5 %"]),
+        ("花了￥１２，打８０％折", ["花", "了", "￥１２", "打", "８０％", "折"]),
+        ("100% % $", ["100%"]),
         (" … — ", []),
         ("", []),
     ],
@@ -99,11 +102,40 @@ def test_repeated_letters_need_a_blank_between():
     assert aligned("好好", "_好_好_", "zh") == [("好", 1, 2), ("好", 3, 4)]
 
 
-def test_digits_become_one_star_that_fits_what_was_spoken():
-    text, frames = "go 42 home", "_go_ __forty_two__ home_"
-    (go, number, home) = aligned(text, frames)
-    assert (go, home) == (("go", 1, 3), ("home", 19, 23))
-    assert number[0] == "42" and number[1] <= 7 and number[2] >= 16
+def test_numbers_are_listened_for_as_they_are_said():
+    """The word stays "42", and lasts as long as "forty two" does."""
+    assert aligned("go 42 home", "_go_ __forty_two__ home_") == [("go", 1, 3), ("42", 7, 16), ("home", 19, 23)]
+    labels = ctc.Labels(tuple("我有四十二只"))
+    assert aligned("我有４２只", "_我_有四_十二__只_", "zh", labels)[2:] == [("４２", 4, 8), ("只", 10, 11)]
+
+
+def test_a_number_that_cannot_be_said_becomes_one_star_that_fits_what_was_spoken():
+    (go, number, home) = aligned("go 007 home", "_go_ __seven_zero__ home_")
+    assert (go, home) == (("go", 1, 3), ("home", 20, 24))
+    assert number[0] == "007" and number[1] <= 7 and number[2] >= 17
+
+
+def test_symbols_between_words_are_spoken():
+    assert aligned("you & me", "you_and_me") == [("you", 0, 3), ("&", 4, 7), ("me", 8, 10)]
+    assert aligned("go + go", "go__?__go", "xx")[2] == ("go", 7, 9), "a star where the language is not known"
+
+
+def test_an_alphabet_of_capitals_with_a_separator_and_a_late_blank():
+    """As wav2vec 2.0 has it; accents that the alphabet lacks fall away, apostrophes that it has are listened for."""
+    labels = ctc.Labels(tuple("|'ABDEFHILNOT"), ids=tuple(range(2, 15)), blank=20, separator="|")
+    found = align("I don't, Édith", "fr", drawn("I|DDON'TT__|ED_ITH", labels), labels, 1.0)
+    assert [(word.start_s, word.end_s) for word in found][:2] == [(0, 1), (2, 9)]
+    assert found[2].start_s == 12
+
+
+def test_many_are_aligned_like_one_and_the_bad_ones_say_why():
+    texts = ["go home", "see", "42", "我很好", ""]
+    frames = ["_go_ _home_", "see", "____", "我_很__好", "__"]
+    languages = ["en", "en", "xx", "zh", "en"]
+    found = align_batch(texts, languages, [drawn(row) for row in frames], LABELS, 1.0)
+    assert found[0] == align(texts[0], "en", drawn(frames[0]), LABELS, 1.0) and found[3][2] == Word(2, 3, 5.0, 6.0)
+    reasons = [error.reason for error in (found[1], found[2], found[4]) if isinstance(error, BadRecord)]
+    assert ["needs 4 frames" in reasons[0], "alphabet" in reasons[1], "no character" in reasons[2]] == [True] * 3
 
 
 def test_an_unknown_chinese_character_is_a_star_between_its_neighbours():
@@ -120,7 +152,9 @@ def test_an_alphabet_without_a_space_aligns_too():
     assert aligned("go ba", "_go__ba_", labels=labels) == [("go", 1, 3), ("ba", 5, 7)]
 
 
-@pytest.mark.parametrize("text, reason", [("42 7", "alphabet"), ("!? …", "no character"), ("", "no character")])
+@pytest.mark.parametrize(
+    "text, reason", [("007", "alphabet"), ("龘", "alphabet"), ("!? …", "no character"), ("", "no character")]
+)
 def test_a_text_without_alignable_characters_is_rejected(text, reason):
     with pytest.raises(BadRecord, match=reason) as error:
         aligned(text, "_____abc")

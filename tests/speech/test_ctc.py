@@ -1,69 +1,9 @@
-"""CTC labels and alignment: a wrong path shifts which units stand beside which words."""
+"""CTC labels: the alphabet of a model, and what a text sounds like in it."""
 
-import itertools
-
-import jax
 import numpy as np
 import pytest
 
-from cslm_jax.errors import BadRecord
 from cslm_jax.speech import ctc
-
-
-def random_log_probs(rng, *shape):
-    return np.asarray(jax.nn.log_softmax(2 * rng.normal(size=shape).astype(np.float32)))
-
-
-def collapse(path):
-    return tuple(label for label, _ in itertools.groupby(path) if label != ctc.BLANK)
-
-
-def test_the_reference_finds_the_best_of_all_paths():
-    """Exhaustive search over every labelling of a few frames."""
-    rng = np.random.default_rng(0)
-    for labels in [(1,), (1, 2), (1, 1), (2, 1, 2), (2, 2, 1)]:
-        log_probs = random_log_probs(rng, 6, 3)
-        paths = [p for p in itertools.product(range(3), repeat=6) if collapse(p) == labels]
-        best = max(paths, key=lambda p: sum(log_probs[t, label] for t, label in enumerate(p)))
-        path = ctc.viterbi_numpy(log_probs, np.array(labels))
-        assert tuple(ctc.BLANK if i < 0 else labels[i] for i in path) == best
-
-
-def test_viterbi_is_the_reference_for_a_ragged_batch():
-    rng = np.random.default_rng(1)
-    rows = [(int(rng.integers(25, 50)), int(rng.integers(1, 13))) for _ in range(16)]
-    log_probs = random_log_probs(rng, 16, 50, 7)
-    labels = rng.integers(1, 7, (16, 12)).astype(np.int32)
-    labels[rng.random(labels.shape) < 0.1] = ctc.STAR
-    paths = ctc.viterbi(log_probs, labels, np.array([t for t, _ in rows]), np.array([n for _, n in rows]))
-    for got, scores, row, (frames, count) in zip(np.asarray(paths), log_probs, labels, rows):
-        np.testing.assert_array_equal(got[:frames], ctc.viterbi_numpy(scores[:frames], row[:count]))
-        assert np.all(got[frames:] == -1)
-
-
-@pytest.mark.parametrize("frames, labels", [(1, [1]), (3, [1, 2, 3]), (3, [2, 2]), (40, [1] * 5), (33, [3, -1, -1, 2])])
-def test_align_handles_the_edges(frames, labels):
-    log_probs = random_log_probs(np.random.default_rng(2), frames, 4)
-    path = ctc.align(log_probs, np.array(labels))
-    np.testing.assert_array_equal(path, ctc.viterbi_numpy(log_probs, np.array(labels)))
-    assert set(range(len(labels))) <= set(path.tolist())
-
-
-def test_a_star_takes_the_frames_that_no_label_explains():
-    log_probs = np.full((7, 4), np.log(1e-4), np.float32)
-    for t, label in enumerate([1, 1, 0, 3, 3, 0, 2]):
-        log_probs[t, label] = np.log(1 - 3e-4)
-    path = ctc.align(log_probs, np.array([1, ctc.STAR, 2]))
-    assert path[0] == 0 and path[6] == 2 and path[3] == path[4] == 1
-
-
-@pytest.mark.parametrize(
-    "labels, reason", [([], "no character"), ([1, 2, 3, 1], "needs 4 frames"), ([1, 1, 2], "needs 4 frames")]
-)
-def test_what_cannot_be_aligned_is_refused(labels, reason):
-    with pytest.raises(BadRecord, match=reason) as caught:
-        ctc.align(np.zeros((3, 4), np.float32), np.array(labels, np.int32))
-    assert caught.value.stage == "align"
 
 
 def test_greedy_merges_before_it_removes_blanks():
@@ -98,3 +38,16 @@ def test_labels_refuse_what_is_no_alphabet():
         ctc.Labels(("a", "a"))
     with pytest.raises(ValueError, match="single"):
         ctc.Labels(("ab",))
+
+
+def test_labels_of_a_published_model():
+    """Ids as they are, capitals, a separator, a blank anywhere; ids without a character say nothing."""
+    labels = ctc.Labels(tuple("|'ABE"), ids=(4, 5, 7, 8, 9), blank=11, separator="|")
+    assert labels.size == 12 and labels.encode("a Bé'7").tolist() == [7, 4, 8, 9, 5, ctc.STAR]
+    assert labels.decode([0, 7, 4, 8, 11]) == "a b"
+
+
+@pytest.mark.parametrize("ids, blank", [((1, 1), 0), ((1, 0), 0), ((1,), 0)])
+def test_labels_refuse_ids_that_mean_two_things(ids, blank):
+    with pytest.raises(ValueError, match="id of its own"):
+        ctc.Labels(("a", "b"), ids, blank)

@@ -1,0 +1,72 @@
+"""When the words of spoken answers are spoken: by the aligner of their language, or the tokenizer's own recogniser."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from cslm_jax.data import corpora
+from cslm_jax.data.corpora import CorpusConfig, Recording, Rejected, SpokenDialogueItem
+from cslm_jax.errors import BadRecord, CslmError
+from cslm_jax.speech import align, aligners, ctc
+from cslm_jax.speech.align import Word
+from cslm_jax.speech.tokenizer import Analysis, SpeechTokenizer
+
+LogProbs = Float[np.ndarray, "T V"]
+
+
+class Alignment:
+    """The aligners of an experiment, each loaded when it is first asked for."""
+
+    def __init__(self, paths: Mapping[str, str], tokenizer: Callable[[], SpeechTokenizer]):
+        """`paths` is data.aligners."""
+        self._paths, self._tokenizer = paths, tokenizer
+        self._load = functools.cache(lambda language: aligners.load(paths[language], language))
+
+    def check(self, languages: Sequence[str]) -> None:
+        """Raises CslmError if one of the languages cannot be aligned; loads what aligns them."""
+        for language in languages:
+            if language in self._paths:
+                self._load(language)
+            elif self._tokenizer().labels is None:
+                raise CslmError(
+                    f"data.aligners has nothing for {language!r}, and the speech tokenizer in data.tokenizer has no recogniser "
+                    f"that could align spoken answers; set --config.data.aligners.{language} to a CTC model"
+                )
+
+    def words(
+        self, recordings: Sequence[Recording], waveforms: Sequence[Float[np.ndarray, "_"]], analyses: Sequence[Analysis]
+    ) -> list[tuple[Word, ...] | BadRecord]:
+        """The words of every recording, or why there are none; all of a language go through its aligner at once.
+
+        Args:
+            analyses: what the speech tokenizer heard.
+        """
+        results: list = [None] * len(recordings)
+        for language in dict.fromkeys(recording.language for recording in recordings):
+            mine = [i for i, recording in enumerate(recordings) if recording.language == language]
+            chosen = [recordings[i] for i in mine]
+            labels, rate, log_probs = self._listen(language, chosen, [waveforms[i] for i in mine], [analyses[i] for i in mine])
+            texts = [recording.text for recording in chosen]
+            for i, words in zip(mine, align.align_batch(texts, [language] * len(mine), log_probs, labels, rate), strict=True):
+                results[i] = words
+        return results
+
+    def _listen(
+        self, language: str, recordings: Sequence[Recording], waveforms: Sequence[np.ndarray], analyses: Sequence[Analysis]
+    ) -> tuple[ctc.Labels, float, list[LogProbs | BadRecord]]:
+        self.check([language])
+        if language not in self._paths:
+            return self._tokenizer().labels, analyses[0].speech.unit_rate, [analysis.log_probs for analysis in analyses]
+        aligner = self._load(language)
+        return aligner.labels, aligner.frame_rate, aligner.log_probs(waveforms, [recording.id for recording in recordings])
+
+
+def languages_of_answers(chosen: Sequence[CorpusConfig], languages: Sequence[str]) -> list[str]:
+    """Those of the languages in which a corpus answers with speech, by the first item of each."""
+    firsts = (next((item for item in corpora.read(corpus) if not isinstance(item, Rejected)), None) for corpus in chosen)
+    answered = {language for item in firsts if isinstance(item, SpokenDialogueItem) for language in item.answer}
+    return [language for language in languages if language in answered]

@@ -1,0 +1,104 @@
+"""`cslm units` and `cslm align`: what the speech tokenizer and the aligner make of single sound files, as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from tyro.conf import Positional
+
+from cslm_jax.config import Experiment
+from cslm_jax.data.alignment import Alignment
+from cslm_jax.data.corpora import Recording
+from cslm_jax.data.recording import load_here
+from cslm_jax.errors import BadRecord, CslmError
+from cslm_jax.speech import ctc
+from cslm_jax.speech.align import Word, chunk
+from cslm_jax.speech.tokenizer import SpeechTokenizer
+from cslm_jax.speech.units import Speech
+
+
+def units(config: Experiment, files: Positional[tuple[str, ...]]) -> None:
+    """Prints a line of JSON a file, in order: id (the file), seconds, units and run_lengths.
+
+    Args:
+        files: sound files.
+
+    Raises:
+        CslmError: there is no speech tokenizer; or, at the end, some files could not be read. Each has its line on stderr.
+    """
+    if not files:
+        raise CslmError("name at least one sound file")
+    tokenizer = SpeechTokenizer.load(config.data.tokenizer)
+    together = config.data.prepare.together
+    bad = 0
+    for start in range(0, len(files), together):
+        for file, heard in _hear(files[start : start + together], tokenizer):
+            if isinstance(heard, BadRecord):
+                print(f"{file}: {heard}", file=sys.stderr)
+                bad += 1
+                continue
+            lists = {"units": heard.units.tolist(), "run_lengths": heard.run_lengths.tolist()}
+            print(json.dumps({"id": file, "seconds": heard.seconds, **lists}), flush=True)
+    if bad:
+        raise CslmError(f"{bad} of {len(files)} files could not be read; each is named above")
+
+
+def _hear(files: Sequence[str], tokenizer: SpeechTokenizer) -> Iterator[tuple[str, Speech | BadRecord]]:
+    sounds = list(load_here(_recording(file) for file in files))
+    analyses = iter(tokenizer.analyse([sound for sound in sounds if not isinstance(sound, BadRecord)]))
+    for file, sound in zip(files, sounds, strict=True):
+        yield file, sound if isinstance(sound, BadRecord) else next(analyses).speech
+
+
+def align(config: Experiment, file: Positional[str], text: str, language: str = "") -> None:
+    """Prints an object with the words of a recording and its chunks, as `cslm prepare` makes them, with their times in seconds.
+
+    Args:
+        file: sound file.
+        text: what is said in it.
+        language: of the text; left out, zh where it has Chinese characters, otherwise the first of data.languages.
+
+    Raises:
+        CslmError: the file cannot be read, or the text cannot be aligned with it.
+    """
+    recording = _recording(file, language or _guess(text, config.data.languages), text)
+    (waveform,) = load_here([recording])
+    if isinstance(waveform, BadRecord):
+        raise CslmError(f"{file}: {waveform}")
+    print(json.dumps(timed(config, recording, waveform), ensure_ascii=False))
+
+
+def timed(config: Experiment, recording: Recording, waveform: Float[np.ndarray, "S"]) -> dict[str, Any]:
+    """What `align` prints: words (word, start, end) and chunks (text, start, end, units) of a recording at 16 kHz."""
+    tokenizer = SpeechTokenizer.load(config.data.tokenizer)
+    (analysis,) = tokenizer.analyse([waveform])
+    (words,) = Alignment(config.data.aligners, lambda: tokenizer).words([recording], [waveform], [analysis])
+    if isinstance(words, BadRecord):
+        raise CslmError(f"{recording.file}: {words}")
+    chunks = chunk(recording.text, words, config.data.chunk_size, analysis.speech.seconds)
+    return {
+        "words": [_word(recording.text, word) for word in words],
+        "chunks": [
+            {"text": piece.text, "start": piece.start_s, "end": piece.end_s}
+            | {"units": analysis.speech.cut(piece.start_s, piece.end_s).units.tolist()}
+            for piece in chunks
+        ],
+    }
+
+
+def _word(text: str, word: Word) -> dict[str, Any]:
+    return {"word": text[word.start_char : word.end_char], "start": word.start_s, "end": word.end_s}
+
+
+def _recording(file: str, language: str = "", text: str = "") -> Recording:
+    return Recording(Path(file).stem, language, text, Path(file))
+
+
+def _guess(text: str, languages: Sequence[str]) -> str:
+    return "zh" if any(map(ctc.is_han, text)) else languages[0]

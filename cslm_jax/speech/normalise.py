@@ -1,0 +1,104 @@
+"""How a written word is said: numbers, symbols and full-width forms, by language, for the aligner.
+
+The text itself is never changed: `cslm_jax.speech.align` keeps the word as it is written, and asks here only for what to
+listen for. What has no single reading ("10:05", "007", "3,5" in English) or is not known in the language stays as it
+is written, and so becomes the aligner's star.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import cn2an
+from num2words import num2words
+
+_NUMBER = re.compile(r"(?P<currency>[$€£¥])?(?P<digits>\d+(?:[.,:]\d+)*)(?P<unit>\s?[%°](?![CF]))?(?P<ending>[^\W\d_]+)?")
+_ENDINGS = {"en": ("st", "nd", "rd", "th"), "fr": ("er", "re", "e", "ère", "ème")}
+"""Behind an ordinal."""
+_POINT = ("en", "zh", "ja", "ko", "th", "he")
+"""Languages that write 1,234.5; the others write 1.234,5."""
+_BETWEEN_HOURS_AND_MINUTES = {"en": "{} {}", "zh": "{}点{}", "fr": "{} heures {}"}
+_SYMBOLS = {
+    "&": {"en": "and", "zh": "和", "fr": "et", "de": "und", "es": "y"},
+    "+": {"en": "plus", "zh": "加", "fr": "plus", "de": "plus", "es": "más"},
+    "=": {"en": "equals", "zh": "等于", "fr": "égale", "de": "gleich", "es": "igual a"},
+    "@": {"en": "at", "fr": "arobase", "de": "at", "es": "arroba"},
+}
+_UNITS = {
+    "%": {"en": "{} percent", "zh": "百分之{}", "fr": "{} pour cent", "de": "{} Prozent", "es": "{} por ciento"},
+    "°": {"en": "{} degrees", "zh": "{}度", "fr": "{} degrés", "de": "{} Grad", "es": "{} grados"},
+    "$": {"en": "{} dollars", "zh": "{}美元", "fr": "{} dollars", "de": "{} Dollar", "es": "{} dólares"},
+    "€": {"en": "{} euros", "zh": "{}欧元", "fr": "{} euros", "de": "{} Euro", "es": "{} euros"},
+    "£": {"en": "{} pounds", "zh": "{}英镑", "fr": "{} livres", "de": "{} Pfund", "es": "{} libras"},
+    "¥": {"zh": "{}元", "en": "{} yuan", "fr": "{} yuans"},
+}
+
+
+def said(word: str, language: str, after: str = "") -> str:
+    """What is heard of a word, in letters, apostrophes and single spaces; what is not known stays as it is written.
+
+    Args:
+        word: one of `align.words`: it may hold letters and numbers, or be a symbol.
+        after: the text behind it, which tells a year in Chinese.
+    """
+    plain = unicodedata.normalize("NFKC", word).replace("’", "'")
+    if plain in _SYMBOLS:
+        return _SYMBOLS[plain].get(language, plain)
+    return " ".join(_NUMBER.sub(lambda match: f" {_said(match, language, after)} ", plain).split())
+
+
+def _said(match: re.Match[str], language: str, after: str) -> str:
+    currency, digits, unit, ending = match.group("currency", "digits", "unit", "ending")
+    if ending in _ENDINGS.get(language, ()) and digits.isdecimal():
+        return _number(digits, language, "ordinal") or match[0]
+    if ":" in digits:
+        spoken = _time(digits, language)
+    elif currency or unit:
+        spoken = _measured(digits, (currency or unit).strip(), language)
+    else:
+        spoken = _number(digits, language, "year" if _is_year(digits, language, after) else "cardinal")
+    return f"{spoken} {ending or ''}" if spoken else match[0]
+
+
+def _time(digits: str, language: str) -> str | None:
+    hours, minutes = digits.split(":", 1)
+    form = _BETWEEN_HOURS_AND_MINUTES.get(language)
+    spoken = [_number(part, language) for part in (hours, minutes)]
+    return form.format(*spoken) if form and all(spoken) else None
+
+
+def _measured(digits: str, unit: str, language: str) -> str | None:
+    form, spoken = _UNITS[unit].get(language), _number(digits, language)
+    if not form or not spoken or (unit in "$€£¥" and not digits.isdecimal()):
+        return None  # of "$3.50" and "$1,500" there are many readings
+    said = form.format(spoken)
+    return said.removesuffix("s") if digits == "1" else said
+
+
+def _is_year(digits: str, language: str, after: str) -> bool:
+    if language == "zh":
+        return len(digits) == 4 and after.startswith("年")
+    return len(digits) == 4 and digits.isdecimal() and 1100 <= int(digits) < 2100
+
+
+def _number(digits: str, language: str, kind: str = "cardinal") -> str | None:
+    """A number in words; None if it has no single reading, or nobody knows it in this language."""
+    plain = _plain(digits, language)
+    if plain is None:
+        return None
+    try:
+        if language == "zh":
+            return cn2an.an2cn(plain, "direct" if kind == "year" else "low")
+        return " ".join(re.sub(r"[-,]", " ", num2words(plain, lang=language, to=kind)).split())
+    except (NotImplementedError, ValueError, TypeError, ArithmeticError, LookupError):
+        return None
+
+
+def _plain(digits: str, language: str) -> str | None:
+    """1,234.5 (or 1.234,5) as 1234.5; None where groups are no groups, or zeros lead."""
+    point, group = (".", ",") if language in _POINT else (",", ".")
+    if re.fullmatch(rf"\d{{1,3}}(?:\{group}\d{{3}})+(?:\{point}\d+)?", digits):
+        digits = digits.replace(group, "")
+    digits = digits.replace(point, ".")
+    return digits if re.fullmatch(r"(?:0|[1-9]\d*)(?:\.\d+)?", digits) else None

@@ -1,0 +1,63 @@
+"""wav2vec 2.0 as an aligner: facebook/wav2vec2-base-960h for English, or any CTC model of its kind for another language.
+
+Download the folder (config.json, vocab.json, preprocessor_config.json, model.safetensors) and give its place:
+`--config.data.aligners en /models/wav2vec2-base-960h`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from cslm_jax.buckets import batches
+from cslm_jax.speech import audio, ctc, wav2vec2_weights
+from cslm_jax.speech.wav2vec2 import Wav2Vec2
+
+
+class Wav2Vec2Aligner:
+    """Character log-probabilities of wav2vec 2.0; immutable, so it can be shared."""
+
+    def __init__(self, model: Wav2Vec2, labels: ctc.Labels, normalise: bool = True, batch_seconds: float = 48.0):
+        """
+        Args:
+            normalise: whether each waveform is brought to mean 0 and variance 1.
+            batch_seconds: how much sound, padding included, goes through the network at once.
+        """
+        self.config, self.labels, self.normalise, self.batch_seconds = model.config, labels, normalise, batch_seconds
+        self.frame_rate = audio.SAMPLE_RATE / self.config.hop
+        graph, self._state = nnx.split(model)
+        self._run = jax.jit(functools.partial(_log_probs, graph))
+
+    @classmethod
+    def load(cls, directory: str | Path, batch_seconds: float = 48.0) -> Wav2Vec2Aligner:
+        """Reads a Hugging Face folder; raises CslmError, see `wav2vec2_weights.load`. Computes in bfloat16 on accelerators."""
+        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+        return cls(*wav2vec2_weights.load(Path(directory), dtype), batch_seconds)
+
+    def log_probs(self, waveforms: Sequence[Float[np.ndarray, "S"]], ids: Sequence[str] = ()) -> list[Float[np.ndarray, "T V"]]:
+        """One array a 16 kHz waveform; a waveform gives the same whatever else is in the call."""
+        results: list = [None] * len(waveforms)
+        lengths = [max(int(self.config.frames(len(waveform))), 0) for waveform in waveforms]
+        for frames, rows, members in batches(lengths, int(self.batch_seconds * self.frame_rate)):
+            padded = np.zeros((rows, frames * self.config.hop + self.config.receptive), np.float32)
+            samples = np.full(rows, padded.shape[1], np.int32)
+            for row, i in enumerate(members):
+                samples[row] = len(waveforms[i])
+                padded[row, : samples[row]] = self._normalised(waveforms[i])
+            out = np.asarray(self._run(self._state, padded, samples))
+            for row, i in enumerate(members):
+                results[i] = out[row, : lengths[i]].copy()
+        return results
+
+    def _normalised(self, waveform: Float[np.ndarray, "S"]) -> Float[np.ndarray, "S"]:
+        return (waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7) if self.normalise else waveform
+
+
+def _log_probs(graph: nnx.GraphDef, state: nnx.State, samples: Array, lengths: Int[Array, "B"]) -> Float[Array, "B T V"]:
+    return nnx.merge(graph, state)(samples, lengths)
