@@ -18,6 +18,21 @@ def bucket(length: int, smallest: int = 32) -> int:
     return size
 
 
+def batches(lengths: Sequence[int], most: int) -> list[tuple[int, int, list[int]]]:
+    """(padded length, rows, members) of every batch of at most `most` positions, padding included, or of one row.
+
+    The shape that a member is computed in follows from its own length alone.
+    """
+    members: dict[int, list[int]] = {}
+    for i, length in enumerate(lengths):
+        members.setdefault(bucket(length), []).append(i)
+    out = []
+    for padded, group in members.items():
+        rows = max(most // padded, 1)
+        out += [(padded, rows, group[i : i + rows]) for i in range(0, len(group), rows)]
+    return out
+
+
 def pad_rows(rows: Sequence[Int[np.ndarray, "T"]], count: int, length: int) -> Int[np.ndarray, "count length"]:
     """Right-padded with zeros; whoever reads them needs the lengths, for 0 is an ordinary unit and token."""
     padded = np.zeros((count, length), np.int32)
