@@ -6,8 +6,8 @@ Download the folder FunAudioLLM/SenseVoiceSmall (model.pt, am.mvn, chn_jpn_yue_e
 * **Labels.** Each of the 10,126 Chinese characters and 170 kana of its vocabulary is a SentencePiece piece of its own, and no
   second piece writes the same character after a space. These pieces and the blank are kept; the other 14,758 columns are
   dropped after the softmax.
-* **English words and digits.** The network writes English in longer pieces ("▁people") and numbers as they are spoken, so
-  their characters are outside the alphabet, and the aligner gives each such word one star.
+* **English words.** The network writes them in longer pieces ("▁people"), so letters are outside the alphabet and the
+  aligner gives each such word one star. Digits are outside it too: asked for the spoken form, the network spells numbers out.
 * **Time.** A frame is seven filterbank frames in steps of six: frame t hears 60 t - 30 to 60 t + 55 ms, with its middle at
   60 t + 12.5 ms. Its reader takes it for 60 t to 60 (t + 1) ms, whose middle is 17.5 ms later, less than half a unit.
 """
@@ -59,14 +59,15 @@ class SenseVoiceAligner:
         graph, self._state = nnx.split(model)
         self._run = jax.jit(functools.partial(_log_probs, graph, columns, language))
 
-    def log_probs(self, waveforms: Sequence[Float[np.ndarray, "S"]]) -> list[Float[np.ndarray, "T V"]]:
+    def log_probs(self, waveforms: Sequence[Float[np.ndarray, "S"]], ids: Sequence[str] = ()) -> list[Float[np.ndarray, "T V"]]:
         """Log-probabilities of the blank and the characters in 16 kHz waveforms; what a row lacks to 1 are the other pieces.
 
         The shape that a waveform is computed in follows from its own length alone, so its log-probabilities do not depend
-        on what else is in the call.
+        on what else is in the call. `ids` are for aligners that look theirs up.
 
         Raises:
-            BadRecord: (stage "audio") a waveform cannot be speech.
+            BadRecord: (stage "audio") a waveform cannot be speech; where the others should go on, check them first with
+                `audio.check`.
         """
         for i, waveform in enumerate(waveforms):
             try:

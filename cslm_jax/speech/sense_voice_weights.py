@@ -6,8 +6,7 @@ and (frame, channel), all blocks of one shape one above the other.
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +14,10 @@ import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
-from cslm_jax.errors import CslmError
+from cslm_jax.speech import published
 from cslm_jax.speech.sense_voice import SenseVoice, SenseVoiceConfig
 
-SAFE, TORCH = "model.safetensors", "model.pt"
 _PUBLISHED = {
     "encoders0": "encoders0.0", "encoders": "encoders.{}", "tp_encoders": "tp_encoders.{}", "ctc_lo": "ctc.ctc_lo",
     "kernel": "weight", "scale": "weight", "embedding": "weight",
@@ -50,9 +46,8 @@ def load_published(directory: Path, config: SenseVoiceConfig = SenseVoiceConfig(
     Raises:
         CslmError: there is neither file, it cannot be read, or its tensors are missing, surplus or of another shape.
     """
-    path = directory / SAFE if (directory / SAFE).is_file() else directory / TORCH
-    tensors = _read(path)
-    _check(path, tensors, published_shapes(config))
+    path, tensors = published.read(directory, "model.pt")
+    published.check(path, tensors, published_shapes(config), "SenseVoice-Small (FunAudioLLM/SenseVoiceSmall)")
     model = _abstract(config)
     leaves = []
     for parameter in _parameters(model):
@@ -82,41 +77,3 @@ def _from_published(name: str, tensor: Float[np.ndarray, "..."]) -> Float[np.nda
     if name == "embed.weight" or tensor.ndim == 1:
         return tensor
     return tensor.reshape(len(tensor), -1).T
-
-
-def _read(path: Path) -> dict[str, Float[np.ndarray, "..."]]:
-    if not path.is_file():
-        raise CslmError(f"{path.parent} holds neither {SAFE} nor {TORCH}; download all of FunAudioLLM/SenseVoiceSmall into it")
-    try:
-        tensors = load_file(path) if path.name == SAFE else _read_torch(path)
-    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise CslmError(f"{path} cannot be read ({error}); download it again") from error
-    return {name: np.asarray(tensor, np.float32) for name, tensor in tensors.items()}
-
-
-def _read_torch(path: Path) -> dict[str, np.ndarray]:
-    """Tensors of a PyTorch file; `weights_only` builds nothing but tensors, whatever the file asks for."""
-    try:
-        import torch
-    except ImportError as error:
-        raise CslmError(
-            f"{path} is read with PyTorch, which is not installed: install torch, or write {SAFE} beside it where torch is: "
-            f"safetensors.torch.save_file(torch.load('{TORCH}', weights_only=True), '{SAFE}')"
-        ) from error
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: tensor.float().numpy() for name, tensor in saved.get("state_dict", saved).items()}
-
-
-def _check(path: Path, tensors: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]]) -> None:
-    wrong = [f"missing: {name} {expected[name]}" for name in expected if name not in tensors]
-    wrong += [f"surplus: {name} {tensors[name].shape}" for name in tensors if name not in expected]
-    for name, shape in expected.items():
-        if name in tensors and tensors[name].shape != shape:
-            wrong.append(f"{name} has shape {tensors[name].shape}, not {shape}")
-    if wrong:
-        more = f"\n  ... and {len(wrong) - 20} more" if len(wrong) > 20 else ""
-        listed = "\n  ".join(wrong[:20])
-        raise CslmError(
-            f"{path} does not hold SenseVoice-Small:\n  {listed}{more}\n"
-            "take FunAudioLLM/SenseVoiceSmall, the only published size, or one fine-tuned from it"
-        )

@@ -13,11 +13,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from cslm_jax.buckets import batches
+from cslm_jax.buckets import bucket
 from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import audio, ctc
 from cslm_jax.speech.fit import digest, fit
-from cslm_jax.speech.s3 import MEL_RATE, S3Config, S3Tokenizer
+from cslm_jax.speech.s3 import S3Config, S3Tokenizer
 from cslm_jax.speech.s3_training import Batches, TokenizerConfig, tokenizer_loss
 from cslm_jax.speech.units import Speech
 from cslm_jax.speech.weights import load_description, load_weights, save_description, save_weights
@@ -65,8 +65,7 @@ class SpeechTokenizer:
             except BadRecord as error:
                 raise BadRecord("audio", f"waveform {i} {error.reason}") from None
         results: list[Analysis | None] = [None] * len(waveforms)
-        frame_counts = [len(waveform) // audio.HOP for waveform in waveforms]
-        for frames, rows, members in batches(frame_counts, int(self.batch_seconds * MEL_RATE)):
+        for frames, rows, members in self._batches([len(waveform) // audio.HOP for waveform in waveforms]):
             padded, lengths = audio.pad_waveforms([waveforms[i] for i in members], frames)
             padded = np.pad(padded, ((0, rows - len(members)), (0, 0)))
             units, log_probs = self._run(self._state, padded, np.pad(lengths, (0, rows - len(members))))
@@ -85,6 +84,17 @@ class SpeechTokenizer:
     def transcribe(self, waveforms: Sequence[Float[np.ndarray, "S"]]) -> list[str]:
         """Greedy CTC transcripts, in the form of `ctc.spoken`."""
         return [self.labels.decode(ctc.greedy(analysis.log_probs)) for analysis in self.analyse(waveforms)]
+
+    def _batches(self, lengths: Sequence[int]) -> list[tuple[int, int, list[int]]]:
+        """(padded frames, rows, members) of every batch."""
+        members: dict[int, list[int]] = {}
+        for i, length in enumerate(lengths):
+            members.setdefault(bucket(length), []).append(i)
+        batches = []
+        for frames, group in members.items():
+            rows = max(int(self.batch_seconds * 100 / frames), 1)
+            batches += [(frames, rows, group[i : i + rows]) for i in range(0, len(group), rows)]
+        return batches
 
     def save(self, directory: str | Path) -> None:
         """Writes `tokenizer.safetensors` and `tokenizer.json` into the directory."""

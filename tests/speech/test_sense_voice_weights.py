@@ -33,11 +33,9 @@ def test_every_published_number_lies_where_ours_is_read(tmp_path, tensors):
     np.testing.assert_array_equal(np.sort(numbers), np.sort(np.concatenate([np.ravel(x) for x in tensors.values()])))
 
 
-@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"epoch": 3, "state_dict": state}])
-def test_a_torch_file_holds_the_same(tmp_path, tensors, wrap):
-    """As published, and as a fine-tuning run of the reference writes it."""
+def test_a_torch_file_holds_the_same(tmp_path, tensors):
     torch = pytest.importorskip("torch")
-    torch.save(wrap({name: torch.tensor(tensor) for name, tensor in tensors.items()}), tmp_path / "model.pt")
+    torch.save({name: torch.tensor(tensor) for name, tensor in tensors.items()}, tmp_path / "model.pt")
     ours = jax.tree.leaves(nnx.state(load_published(tmp_path, TINY)))
     save_file(tensors, tmp_path / "model.safetensors")
     for a, b in zip(ours, jax.tree.leaves(nnx.state(load_published(tmp_path, TINY))), strict=True):
@@ -77,7 +75,7 @@ def test_tensors_that_do_not_fit_are_named(tmp_path, tensors, change):
     edit, reason = CHANGES[change]
     edit(tensors)
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(CslmError, match=rf"model.safetensors does not hold SenseVoice-Small:\n  {reason}\ntake FunAudioLLM"):
+    with pytest.raises(CslmError, match=rf"model.safetensors does not hold SenseVoice-Small .*:\n  {reason}$"):
         load_published(tmp_path, TINY)
 
 
@@ -91,5 +89,5 @@ def test_a_damaged_file_is_named(tmp_path, name, content):
 
 
 def test_an_empty_folder_says_what_to_download(tmp_path):
-    with pytest.raises(CslmError, match="neither model.safetensors nor model.pt; download all of FunAudioLLM/SenseVoiceSmall"):
+    with pytest.raises(CslmError, match="neither model.safetensors nor model.pt; download the whole folder"):
         load_published(tmp_path, TINY)
