@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cslm_jax.buckets import bucket, map_bucketed, pad_rows
+from cslm_jax.buckets import batches, bucket, map_bucketed, pad_rows
 
 
 @pytest.mark.parametrize("length, size", [(0, 32), (32, 32), (33, 48), (48, 48), (49, 64), (65, 96), (97, 128), (1000, 1024)])
@@ -38,3 +38,13 @@ def test_map_runs_a_single_row_alone_and_nothing_for_nothing():
     shapes = map_bucketed(lambda padded, lengths: np.array([padded.shape]), [np.ones(3, int)])
     assert [shape.tolist() for shape in shapes] == [[1, 32]]
     assert map_bucketed(None, []) == []
+
+
+def test_batches_hold_every_member_once_in_shapes_of_their_own_length():
+    lengths = [33, 5, 200, 32, 40, 31, 48]
+    found = batches(lengths, most=100)
+    assert sorted(i for _, _, members in found for i in members) == list(range(7))
+    assert {(padded, rows) for padded, rows, _ in found} == {(32, 3), (48, 2), (256, 1)}
+    for padded, rows, members in found:
+        assert len(members) <= rows and all(bucket(lengths[i]) == padded for i in members)
+        assert rows == 1 or rows * padded <= 100
