@@ -11,7 +11,7 @@ from jaxtyping import Float
 from cslm_jax.data import corpora
 from cslm_jax.data.corpora import CorpusConfig, Recording, Rejected, SpokenDialogueItem
 from cslm_jax.errors import BadRecord, CslmError
-from cslm_jax.speech import align, aligners, ctc
+from cslm_jax.speech import align, aligners, ctc, espeak, warp
 from cslm_jax.speech.align import Word
 from cslm_jax.speech.tokenizer import Analysis, SpeechTokenizer
 
@@ -29,12 +29,14 @@ class Alignment:
     def check(self, languages: Sequence[str]) -> None:
         """Raises CslmError if one of the languages cannot be aligned; loads what aligns them."""
         for language in languages:
-            if language in self._paths:
+            if self._is_warped(language):
+                espeak.check_language(language)
+            elif language in self._paths:
                 self._load(language)
             elif self._tokenizer().labels is None:
                 raise CslmError(
                     f"data.aligners has nothing for {language!r}, and the speech tokenizer in data.tokenizer has no recogniser "
-                    f"that could align spoken answers; set --config.data.aligners.{language} to a CTC model"
+                    f"that could align spoken answers; name a CTC model, or `{aligners.ESPEAK}`, which needs none"
                 )
 
     def words(
@@ -48,12 +50,19 @@ class Alignment:
         results: list = [None] * len(recordings)
         for language in dict.fromkeys(recording.language for recording in recordings):
             mine = [i for i, recording in enumerate(recordings) if recording.language == language]
-            chosen = [recordings[i] for i in mine]
-            labels, rate, log_probs = self._listen(language, chosen, [waveforms[i] for i in mine], [analyses[i] for i in mine])
+            chosen, heard = [recordings[i] for i in mine], [waveforms[i] for i in mine]
             texts = [recording.text for recording in chosen]
-            for i, words in zip(mine, align.align_batch(texts, [language] * len(mine), log_probs, labels, rate), strict=True):
+            if self._is_warped(language):
+                found = map(functools.partial(_warped, language=language), texts, heard)
+            else:
+                labels, rate, log_probs = self._listen(language, chosen, heard, [analyses[i] for i in mine])
+                found = align.align_batch(texts, [language] * len(mine), log_probs, labels, rate)
+            for i, words in zip(mine, found, strict=True):
                 results[i] = words
         return results
+
+    def _is_warped(self, language: str) -> bool:
+        return self._paths.get(language) == aligners.ESPEAK
 
     def _listen(
         self, language: str, recordings: Sequence[Recording], waveforms: Sequence[np.ndarray], analyses: Sequence[Analysis]
@@ -63,6 +72,13 @@ class Alignment:
             return self._tokenizer().labels, analyses[0].speech.unit_rate, [analysis.log_probs for analysis in analyses]
         aligner = self._load(language)
         return aligner.labels, aligner.frame_rate, aligner.log_probs(waveforms, [recording.id for recording in recordings])
+
+
+def _warped(text: str, waveform: Float[np.ndarray, "S"], language: str) -> tuple[Word, ...] | BadRecord:
+    try:
+        return warp.align_spoken(text, language, waveform)
+    except BadRecord as error:
+        return error
 
 
 def languages_of_answers(chosen: Sequence[CorpusConfig], languages: Sequence[str]) -> list[str]:

@@ -12,7 +12,11 @@ from jaxtyping import Float
 from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import ctc
 from cslm_jax.speech.aligner_plugs import DESCRIPTION, OnnxAligner, StoredLogProbs
+from cslm_jax.speech.sense_voice_aligner import SenseVoiceAligner
 from cslm_jax.speech.wav2vec2_aligner import Wav2Vec2Aligner
+
+ESPEAK = "espeak"
+"""In place of a path: no CTC model, but espeak-ng's own speech warped onto the recording (warp.py)."""
 
 
 class Aligner(Protocol):
@@ -43,11 +47,14 @@ def load(path: str | Path, language: str) -> Aligner:
     path = Path(path)
     if path.suffix == ".onnx":
         return OnnxAligner.load(path)
+    if (path / "am.mvn").is_file():
+        return SenseVoiceAligner.load(path, language)
     if (path / "config.json").is_file():
         return Wav2Vec2Aligner.load(path)
     if (path / DESCRIPTION).is_file():
         return StoredLogProbs.load(path)
     raise CslmError(
         f"data.aligners.{language}: {path} is no aligner that is known: a Hugging Face folder of wav2vec 2.0 (with config.json), "
-        f"a file .onnx with {DESCRIPTION} beside it, or a folder of <recording id>.npy with {DESCRIPTION}"
+        f"SenseVoice-Small's folder (with am.mvn), a file .onnx with {DESCRIPTION} beside it, a folder of <recording id>.npy with {DESCRIPTION}, or "
+        f"`{ESPEAK}`, which needs no model"
     )

@@ -136,6 +136,11 @@ def speak_with_marks(
     return waveform, marks
 
 
+def check_language(language: str) -> None:
+    """Raises CslmError if espeak-ng does not speak it."""
+    _voice_path(language, "")
+
+
 @functools.cache
 def _voice_path(language: str, variant: str) -> str:
     """The voice by its file, e.g. "sit/cmn+f2": espeak-ng scans all its 130 files for a bare name."""

@@ -46,7 +46,7 @@ def align_spoken(text: str, language: str, waveform: Float[np.ndarray, "S"]) -> 
     for span, start, end in zip(spans, frames, [*frames[1:], len(first)], strict=True):
         begins = max(before, first[start])
         before = max(begins, last[max(end - 1, start)] + 1)
-        words.append(Word(*span, *(HOP_S * _without_silence(loud, begins, before))))
+        words.append(Word(*span, *(HOP_S * _without_silence(loud, begins, before)).tolist()))
     return tuple(words)
 
 

@@ -1,6 +1,7 @@
 """Which model times the words of an answer: never another one than the config says, and never one recording at a time."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from cslm_jax.data.alignment import Alignment, languages_of_answers
 from cslm_jax.data.config import DataConfig, PrepareConfig
 from cslm_jax.data.corpora import CorpusConfig, Recording, Rejected, SpokenDialogueItem
 from cslm_jax.data.recording import make_records
-from cslm_jax.errors import CslmError
+from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import aligners
 from cslm_jax.speech.align import Word
 from cslm_jax.speech.ctc import Labels
+from cslm_jax.speech.espeak import Voice, speak
 from cslm_jax.speech.tokenizer import Analysis
 from cslm_jax.speech.units import Speech
 
@@ -75,6 +77,15 @@ def test_a_language_with_an_aligner_is_aligned_by_it_and_the_others_by_the_token
     assert calls == [["1-en", "2-en", "3-en", "1-en"]], "all at once, and no question"
 
 
+def test_espeak_aligns_without_a_model():
+    text = "the old man sees a red house"
+    spoken = Recording("a", "en", text, functools.partial(speak, text, "en", Voice("m3")))
+    recordings = [spoken, dataclasses.replace(spoken, text="...")]
+    words, none = Alignment({"en": "espeak"}, Tokenizer).words(recordings, [spoken.load()] * 2, [None] * 2)
+    assert [text[word.start_char : word.end_char] for word in words] == text.split()
+    assert isinstance(none, BadRecord) and none.stage == "align"
+
+
 def test_a_corpus_says_in_which_languages_it_answers(monkeypatch):
     read = {"r": [Recording("r", "fr", "mot", sound)], "talk": [Rejected("x", "", "text", "empty"), talk("1")]}
     monkeypatch.setattr(corpora, "read", lambda corpus: iter(read[corpus.name]))
@@ -96,10 +107,12 @@ def test_answers_that_nothing_can_align_are_told_before_any_work(data, monkeypat
     monkeypatch.setattr(Recording, "load", lambda self: pytest.fail("work began"))
     monkeypatch.setattr(corpora, "read", lambda corpus: iter([talk("1")]))
     without = dataclasses.replace(data, aligners={})
-    with pytest.raises(CslmError, match=r"data.aligners has nothing for 'en'.*--config.data.aligners.en"):
+    with pytest.raises(CslmError, match=r"data.aligners has nothing for 'en'.*`espeak`, which needs none"):
         prepare.make_records_of([DIALOGUES], without)
     with pytest.raises(CslmError, match=r"data.aligners.en: .*nowhere is no aligner"):
         prepare.make_records_of([DIALOGUES], dataclasses.replace(data, aligners={"en": "nowhere"}))
+    with pytest.raises(CslmError, match="espeak-ng has no voice for the language 'xx'"):
+        Alignment({"xx": "espeak"}, Tokenizer).check(["xx"])
     assert not Path(data.records).exists()
 
 
