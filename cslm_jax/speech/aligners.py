@@ -55,6 +55,6 @@ def load(path: str | Path, language: str) -> Aligner:
         return StoredLogProbs.load(path)
     raise CslmError(
         f"data.aligners.{language}: {path} is no aligner that is known: a Hugging Face folder of wav2vec 2.0 (with config.json), "
-        f"SenseVoice-Small's folder (with am.mvn), a file .onnx with {DESCRIPTION} beside it, a folder of <recording id>.npy with {DESCRIPTION}, or "
-        f"`{ESPEAK}`, which needs no model"
+        f"SenseVoice-Small's folder (with am.mvn), a file .onnx with {DESCRIPTION} beside it, a folder of <recording id>.npy "
+        f"with {DESCRIPTION}, or `{ESPEAK}`, which needs no model"
     )
