@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from cslm_jax.config import Experiment
 from cslm_jax.data import corpora, ensure, files, shards
-from cslm_jax.data.config import DataConfig
+from cslm_jax.data.config import DataConfig, PrepareConfig
 from cslm_jax.data.corpora import CorpusConfig, Rejected
 from cslm_jax.data.parts import Part, parts
 from cslm_jax.data.recording import Load, LoadingProcesses, load_here, make_records
@@ -81,7 +81,8 @@ def make_records_of(chosen: Sequence[CorpusConfig], config: DataConfig, worker: 
     names = [corpus.name for corpus in chosen]
     if len(set(names)) < len(names):
         raise CslmError(f"config.corpora: two corpora have the same name ({', '.join(names)})")
-    load = LoadingProcesses(config.prepare.processes) if config.prepare.processes else load_here
+    processes, longest = config.prepare.processes, config.prepare.max_seconds
+    load = LoadingProcesses(processes, longest) if processes else functools.partial(load_here, max_seconds=longest)
     # One for all corpora: it compiles a function for each length that it meets, and text alone needs none.
     tokenizer = functools.cache(functools.partial(SpeechTokenizer.load, config.tokenizer))
     try:
@@ -97,7 +98,7 @@ def _make_corpus(
 ) -> None:
     directory = Path(config.records) / corpus.name
     fingerprint = _fingerprint(Path(config.tokenizer))
-    _check_unchanged(directory, corpus, config.prepare.shard_items, fingerprint)
+    _check_unchanged(directory, corpus, config.prepare, fingerprint)
     todo, ahead = itertools.tee(_todo(corpus, config, directory, worker, workers))
     items = (item for part in ahead for item in part.items)
     made = make_records(items, corpus, config.languages, tokenizer, load, config.prepare.together)
@@ -133,13 +134,15 @@ def _fingerprint(tokenizer: Path) -> str | None:
     return hashlib.sha256("".join(map(files.sha256_of, found)).encode()).hexdigest()
 
 
-def _check_unchanged(directory: Path, corpus: CorpusConfig, shard_items: int, tokenizer: str | None) -> None:
+def _check_unchanged(directory: Path, corpus: CorpusConfig, config: PrepareConfig, tokenizer: str | None) -> None:
     """Shards that are made from different things must not lie side by side."""
-    recipe = json.loads(json.dumps({**dataclasses.asdict(corpus), "shard_items": shard_items}))
+    decisive = {"shard_items": config.shard_items, "max_seconds": config.max_seconds}
+    recipe = json.loads(json.dumps({**dataclasses.asdict(corpus), **decisive}))
     path = directory / "recipe.json"
     if not path.is_file():
         files.write_json(path, recipe)
-    before = files.read_json(path, "delete this file and run the same command again")
+    # It was always 30 s before it became a field.
+    before = {"max_seconds": 30.0, **files.read_json(path, "delete this file and run the same command again")}
     for field in {**recipe, **before}:
         # A field that a later version added is not set in either.
         if (recipe.get(field) or None) != (before.get(field) or None):
