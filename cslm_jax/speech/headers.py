@@ -5,32 +5,30 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import BinaryIO
 
 from cslm_jax.errors import BadRecord
+from cslm_jax.speech import ogg
 
 # Tags of uncompressed WAV: integers, floating point, and the extensible header that holds either.
 _PLAIN = (0x0001, 0x0003, 0xFFFE)
-# The longest page of an Ogg stream, and the flag of the one that ends it (RFC 3533).
-_OGG_PAGE, _OGG_END = 65307, 4
 
 
 def check(path: Path, whole: bool = True) -> None:
     """Raises BadRecord (stage "audio") if the file cannot be opened or its header cannot be true.
 
     Args:
-        whole: the file must end where its header says, too; a stretch of a longer file needs only itself.
+        whole: all of the file must be there and undamaged; a stretch of a longer file needs only itself.
     """
     try:
         with open(path, "rb") as file:
             head, size = file.read(4096), os.fstat(file.fileno()).st_size
-            unfinished = whole and head[:4] == b"OggS" and not _ends(file, size)
+            damage = ogg.damage(head + file.read()) if whole and head[:4] == b"OggS" else ""
     except OSError as error:
         raise BadRecord("audio", f"{path} cannot be opened: {error.strerror}") from error
     if whole and _declared_bytes(head) > size:
         raise BadRecord("audio", f"{path} is truncated: its header promises more bytes than the file has")
-    if unfinished:
-        raise BadRecord("audio", f"{path} is truncated: no page ends the Ogg stream")
+    if damage:
+        raise BadRecord("audio", f"{path} is truncated or damaged: {damage}")
     if contradiction := _contradiction(head):
         raise BadRecord("audio", f"{path} has a header that contradicts itself: {contradiction}")
 
@@ -42,14 +40,6 @@ def _declared_bytes(head: bytes) -> int:
     (size,) = struct.unpack_from("<I", head, 4)
     # Programs that write into a pipe do not know the size beforehand and promise about the most that there can be.
     return 0 if size == 0 or size >= 0x7FFF0000 else size + 8
-
-
-def _ends(file: BinaryIO, size: int) -> bool:
-    """Whether the last page of an Ogg file says that it is the last: nothing else tells how long the stream is."""
-    file.seek(max(0, size - _OGG_PAGE))
-    tail = file.read()
-    last = tail.rfind(b"OggS")
-    return 0 <= last < len(tail) - 5 and bool(tail[last + 5] & _OGG_END)
 
 
 def _contradiction(head: bytes) -> str:

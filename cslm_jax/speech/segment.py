@@ -34,7 +34,7 @@ def load(
         BadRecord: (stage "audio") the file is missing or no sound file, the stretch is damaged, ends behind the end of
             the file, is silent, not finite, or shorter or longer than allowed.
     """
-    where = f"{path} from {start_s:g} to {end_s:g} s"
+    where = f"{path} from {start_s} to {end_s} s"
     # Rounded, for 30 s between two times are not 30.0 to the last bit.
     if not min_seconds <= round(end_s - start_s, 6) <= max_seconds:
         raise BadRecord("audio", f"{where} {audio.outside(end_s - start_s, min_seconds, max_seconds)}")

@@ -59,15 +59,19 @@ def held_out(key: str, share: float) -> Split:
 
 
 def folders(folder: Path) -> list[Path]:
-    """Folders in a folder, by name."""
+    """Folders in a folder, by name; none where it does not exist."""
+    if not folder.is_dir():
+        return []
     with os.scandir(folder) as entries:
         return sorted(Path(entry.path) for entry in entries if entry.is_dir())
 
 
 def files(folder: Path, *endings: str) -> dict[str, Path]:
-    """Files of a folder by their names without the ending; of two endings of a name, the first that is listed counts."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries]
+    """Files of a folder by their names without the ending, sorted; none where it does not exist.
+
+    Of two files with one name, the one whose ending comes first counts.
+    """
+    names = os.listdir(folder) if folder.is_dir() else []
     found = {name.removesuffix(ending): folder / name for ending in reversed(endings) for name in names if name.endswith(ending)}
     return dict(sorted(found.items()))
 
@@ -104,5 +108,5 @@ def segment(path: Path, start: object, end: object, names: tuple[str, str] = ("s
         if not (math.isfinite(times[-1]) and times[-1] >= 0):
             raise BadRecord("transcript", f"field `{name}` is {value!r}; it must be seconds from the start of the file")
     if not times[0] < times[1]:
-        raise BadRecord("transcript", f"field `{names[1]}` is {times[1]:g}, not behind field `{names[0]}`, {times[0]:g}")
+        raise BadRecord("transcript", f"field `{names[1]}` is {times[1]}, not behind field `{names[0]}`, {times[0]}")
     return Segment(path, *times)

@@ -97,6 +97,6 @@ def _recording(fields: Fields, path: Path, corpus: CorpusConfig) -> Recording:
     start, end = (None if fields.get(name) == "" else fields.get(name) for name in ("start", "end"))
     if start is not None or end is not None:
         sound = segment(sound, start, end)
-        id = fields.get("id") or f"{fields['file']}:{sound.start_s:g}-{sound.end_s:g}"
+        id = fields.get("id") or f"{fields['file']}:{sound.start_s}-{sound.end_s}"
     language, split = fields.get("language") or corpus.language, fields.get("split") or "train"
     return Recording(id, language, fields["text"], sound, fields.get("speaker", ""), split)
