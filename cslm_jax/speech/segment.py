@@ -45,7 +45,7 @@ def load(
         _last_opened.forget()
         raise BadRecord("audio", f"{where} cannot be read as sound: {error}") from error
     try:
-        audio.check(waveform, file.samplerate, min_seconds - TOLERANCE, max_seconds)
+        audio.check(waveform, file.samplerate, min_seconds, max_seconds)
     except BadRecord as error:
         raise BadRecord("audio", f"{where} {error.reason}") from None
     return waveform if file.samplerate == sample_rate else soxr.resample(waveform, file.samplerate, sample_rate)
@@ -53,14 +53,14 @@ def load(
 
 def _read(file: soundfile.SoundFile, start_s: float, end_s: float, where: str) -> Float[np.ndarray, "S channels"]:
     rate = file.samplerate
-    start, end = round(start_s * rate), round(end_s * rate)
-    if end > file.frames + TOLERANCE * rate:
+    start, length = round(start_s * rate), round((end_s - start_s) * rate)
+    if start + length > file.frames + TOLERANCE * rate:
         raise BadRecord("audio", f"{where} ends behind the end of the file at {file.frames / rate:.2f} s")
     first = max(0, start - round(PREROLL * rate))
     file.seek(first)
-    samples = file.read(end - first, dtype="float32", always_2d=True)[start - first :]
-    if len(samples) < end - start - TOLERANCE * rate:
-        raise BadRecord("audio", f"{where} is damaged: {len(samples)} of {end - start} samples are there")
+    samples = file.read(start + length - first, dtype="float32", always_2d=True)[start - first :]
+    if len(samples) < length - TOLERANCE * rate:
+        raise BadRecord("audio", f"{where} is damaged: {len(samples)} of {length} samples are there")
     return samples
 
 

@@ -46,6 +46,14 @@ def test_another_sample_rate_is_resampled(tmp_path):
     np.testing.assert_allclose(got[500:-500], expected[500:-500], atol=2e-3)
 
 
+def test_the_longest_allowed_is_allowed_wherever_it_lies(tmp_path):
+    """At 44.1 kHz and most times, 0.3 s are not a whole number of samples from start to end."""
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 44100 * 2), 44100)
+    for start in np.arange(0, 1.5, 0.017).round(3):
+        got = segment.load(tmp_path / "a.wav", start, start + 0.3, max_seconds=0.3)
+        audio.check(got, max_seconds=0.3)
+
+
 def test_neighbours_share_one_opened_file_and_decode_only_themselves(folder, monkeypatch):
     opened, read = [], []
 

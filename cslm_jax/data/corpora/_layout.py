@@ -77,7 +77,7 @@ def files(folder: Path, *endings: str) -> dict[str, Path]:
 
 
 def paired(
-    texts: Mapping[str, Text], sounds: Mapping[str, Path], folder: Path, make: Callable[[str, Text, Path], Item]
+    texts: Mapping[str, Text], sounds: Mapping[str, Path | str], folder: Path, make: Callable[[str, Text, Path], Item]
 ) -> Iterator[Item]:
     """`make(id, text, sound)` in the order of ids; a text without sound and a sound without text are rejected.
 
@@ -92,7 +92,7 @@ def paired(
             yield Rejected(id, str(sounds[id]), "transcript", f"{sounds[id]} has no transcript")
         else:
             try:
-                yield make(id, texts[id], sounds[id])
+                yield make(id, texts[id], Path(sounds[id]))
             except BadRecord as error:
                 yield Rejected(id, str(sounds[id]), error.stage, error.reason)
 

@@ -30,17 +30,17 @@ def read(corpus: CorpusConfig, *, subsets: Sequence[str] = ()) -> Iterator[Item]
     Args:
         subsets: of train, dev, test; all that are there by default.
     """
-    name = Path(corpus.path).resolve().name.removeprefix("mls_").removesuffix("_opus")
+    name = Path(corpus.path).absolute().name.removeprefix("mls_").removesuffix("_opus")
     language = LANGUAGES.get(name, corpus.language)
     for folder in subset_folders(corpus, subsets, SUBSETS):
-        suffix = None
+        # All of a subset is of one kind.
+        sounds = (path.suffix for path in (folder / "audio").glob("*/*/*") if path.suffix in SUFFIXES)
+        suffix = next(sounds, SUFFIXES[0])
         for row in rows(corpus, folder / "transcripts.txt", 2, "\t"):
             if isinstance(row, Rejected):
                 yield row
                 continue
             id, text = row
             speaker, book, *_ = [*id.split("_"), ""]
-            sound = folder / "audio" / speaker / book / id
-            # Looked up once: a subset is all of one kind, and every look-up costs time on a network disk.
-            suffix = suffix or next((suffix for suffix in SUFFIXES if Path(f"{sound}{suffix}").is_file()), None)
-            yield Recording(id, language, text, Path(f"{sound}{suffix or SUFFIXES[0]}"), speaker, split_of(folder.name))
+            sound = folder / "audio" / speaker / book / f"{id}{suffix}"
+            yield Recording(id, language, text, sound, speaker, split_of(folder.name))
