@@ -14,7 +14,7 @@ Split = Literal["train", "validation"]
 
 @dataclasses.dataclass(frozen=True)
 class PrepareConfig:
-    """How sound becomes records; nothing here changes what a record holds."""
+    """How sound becomes records; nothing here changes what a record holds, and only max_seconds which there are."""
 
     shard_items: int = 2000
     """Items of a corpus in one shard, the unit of work that is done or not done."""
@@ -22,10 +22,14 @@ class PrepareConfig:
     """Processes that decode or synthesise sound while this one tokenises; 0 does it here."""
     together: int = 512
     """Recordings that are tokenised at once; bounds the memory, whatever the corpus."""
+    max_seconds: float = 30.0
+    """Longer recordings are set aside. Published tokenizers hear 30 s at once and go through longer sound in windows."""
 
     def __post_init__(self):
         if self.shard_items < 1 or self.together < 1 or self.processes < 0:
             raise ValueError("data.prepare: shard_items and together must be at least 1, processes at least 0")
+        if not self.max_seconds > 0:
+            raise ValueError(f"data.prepare.max_seconds is {self.max_seconds}; it must be above 0")
 
 
 @dataclasses.dataclass(frozen=True)

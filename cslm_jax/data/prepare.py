@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -82,7 +82,8 @@ def make_records_of(chosen: Sequence[CorpusConfig], config: DataConfig, worker: 
     names = [corpus.name for corpus in chosen]
     if len(set(names)) < len(names):
         raise CslmError(f"config.corpora: two corpora have the same name ({', '.join(names)})")
-    load = LoadingProcesses(config.prepare.processes) if config.prepare.processes else load_here
+    processes, longest = config.prepare.processes, config.prepare.max_seconds
+    load = LoadingProcesses(processes, longest) if processes else functools.partial(load_here, max_seconds=longest)
     # One for all corpora: it compiles a function for each length that it meets, and text alone needs none.
     tokenizer = functools.cache(functools.partial(SpeechTokenizer.load, config.tokenizer))
     alignment = Alignment(config.aligners, tokenizer)
@@ -106,7 +107,7 @@ def _make_corpus(
 ) -> None:
     directory = Path(config.records) / corpus.name
     fingerprint = _fingerprint(Path(config.tokenizer))
-    _check_unchanged(directory, corpus, config.prepare.shard_items, fingerprint, _names(config))
+    _check_unchanged(directory, corpus, config, fingerprint)
     todo, ahead = itertools.tee(_todo(corpus, config, directory, worker, workers))
     items = (item for part in ahead for item in part.items)
     made = make_records(items, corpus, config.languages, tokenizer, load, config.prepare.together, alignment)
@@ -147,15 +148,15 @@ def _names(config: DataConfig) -> dict[str, str]:
     return {language: Path(path).name for language, path in config.aligners.items()}
 
 
-def _check_unchanged(
-    directory: Path, corpus: CorpusConfig, shard_items: int, tokenizer: str | None, aligners: Mapping[str, str]
-) -> None:
+def _check_unchanged(directory: Path, corpus: CorpusConfig, config: DataConfig, tokenizer: str | None) -> None:
     """Shards that are made from different things must not lie side by side."""
-    recipe = json.loads(json.dumps({**dataclasses.asdict(corpus), "shard_items": shard_items}))
+    decisive = {"shard_items": config.prepare.shard_items, "max_seconds": config.prepare.max_seconds}
+    recipe = json.loads(json.dumps({**dataclasses.asdict(corpus), **decisive}))
     path = directory / "recipe.json"
     if not path.is_file():
         files.write_json(path, recipe)
-    before = files.read_json(path, "delete this file and run the same command again")
+    # It was always 30 s before it became a field.
+    before = {"max_seconds": 30.0, **files.read_json(path, "delete this file and run the same command again")}
     for field in {**recipe, **before}:
         # A field that a later version added is not set in either.
         if (recipe.get(field) or None) != (before.get(field) or None):
@@ -166,10 +167,10 @@ def _check_unchanged(
     for shard in shards.of_corpus(directory):
         if shard.content["units"] and shard.content["tokenizer"] != tokenizer:
             raise CslmError(f"{directory} was made with another speech tokenizer; delete the folder to make it again")
-        if shard.count("spoken_dialogue") and shard.content.get("aligners", {}) != aligners:
+        if shard.count("spoken_dialogue") and shard.content.get("aligners", {}) != _names(config):
             raise CslmError(
                 f"{directory} was aligned with data.aligners = {shard.content.get('aligners', {})}, the config has "
-                f"{dict(aligners)}; delete the folder to align it again"
+                f"{_names(config)}; delete the folder to align it again"
             )
 
 

@@ -29,11 +29,11 @@ Loaded = Float[np.ndarray, "S"] | BadRecord
 Load = Callable[[Iterable[Recording]], Iterator[Loaded]]
 
 
-def load_here(recordings: Iterable[Recording]) -> Iterator[Loaded]:
+def load_here(recordings: Iterable[Recording], max_seconds: float = 30.0) -> Iterator[Loaded]:
     """The sound of recordings in order, or why there is none."""
     for recording in recordings:
         try:
-            yield recording.load()
+            yield recording.load(max_seconds)
         except BadRecord as error:
             yield error
         except OSError as error:
@@ -43,18 +43,18 @@ def load_here(recordings: Iterable[Recording]) -> Iterator[Loaded]:
 class LoadingProcesses:
     """`load_here` in several processes, a bounded number of recordings ahead."""
 
-    def __init__(self, processes: int):
+    def __init__(self, processes: int, max_seconds: float = 30.0):
         # Not forked: this process runs JAX, whose threads a fork would break.
         context = multiprocessing.get_context("spawn")
         self._pool = concurrent.futures.ProcessPoolExecutor(processes, mp_context=context)
-        self._ahead = processes * _WAITING
+        self._ahead, self._max_seconds = processes * _WAITING, max_seconds
 
     def __call__(self, recordings: Iterable[Recording]) -> Iterator[Loaded]:
         rest = iter(recordings)
         waiting: collections.deque[concurrent.futures.Future] = collections.deque()
         while True:
             while len(waiting) < self._ahead and (together := list(itertools.islice(rest, _LOADED_TOGETHER))):
-                waiting.append(self._pool.submit(_load_list, together))
+                waiting.append(self._pool.submit(_load_list, together, self._max_seconds))
             if not waiting:
                 return
             yield from waiting.popleft().result()
@@ -63,8 +63,8 @@ class LoadingProcesses:
         self._pool.shutdown(cancel_futures=True)
 
 
-def _load_list(recordings: Sequence[Recording]) -> list[Loaded]:
-    return list(load_here(recordings))
+def _load_list(recordings: Sequence[Recording], max_seconds: float) -> list[Loaded]:
+    return list(load_here(recordings, max_seconds))
 
 
 def make_records(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -37,7 +38,8 @@ class NaturalRecordings:
                 f"the recording of {id!r} is in none of config.corpora; name the corpora that the records were made "
                 "of, or leave natural recordings out with --config.evaluate.recogniser=0"
             )
-        return self._found[id, text].load()
+        # There is a record of it, so it was not too long.
+        return self._found[id, text].load(max_seconds=math.inf)
 
 
 def _held_out(item: Item) -> Iterable[tuple[tuple[str, str], Recording]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import soxr
 from jaxtyping import Array, Float, Int
 
 from cslm_jax.errors import BadRecord
+from cslm_jax.speech import headers
 
 SAMPLE_RATE = 16000
 """Samples a second that the speech tokenizer hears."""
@@ -32,12 +32,11 @@ def load(
     """A sound file as mono float32 samples at `sample_rate`; channels are averaged.
 
     Raises:
-        BadRecord: (stage "audio") the file is missing, no sound file, truncated, empty, silent, not finite, or
-            shorter or longer than allowed.
+        BadRecord: (stage "audio") the file is missing, no sound file, truncated, damaged, empty, silent, not finite,
+            shorter or longer than allowed, or its header contradicts itself.
     """
     path = Path(path)
-    if _declared_bytes(path) > path.stat().st_size:
-        raise BadRecord("audio", f"{path} is truncated: its header promises more bytes than the file has")
+    headers.check(path)
     try:
         with soundfile.SoundFile(path) as file:
             declared, native_rate = file.frames, file.samplerate
@@ -46,9 +45,9 @@ def load(
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise BadRecord("audio", f"{path} cannot be read as sound: {error}") from error
     if too_long:
-        raise BadRecord("audio", f"{path} {_outside(declared / native_rate, min_seconds, max_seconds)}")
+        raise BadRecord("audio", f"{path} {outside(declared / native_rate, min_seconds, max_seconds)}")
     if len(samples) < declared:
-        raise BadRecord("audio", f"{path} is truncated: {len(samples)} of {declared} samples are there")
+        raise BadRecord("audio", f"{path} is truncated or damaged: {len(samples)} of {declared} samples are there")
     waveform = samples.mean(axis=1)
     try:
         check(waveform, native_rate, min_seconds, max_seconds)
@@ -74,10 +73,11 @@ def check(
         raise BadRecord("audio", "is silent: every sample is zero")
     seconds = len(waveform) / sample_rate
     if not min_seconds <= seconds <= max_seconds:
-        raise BadRecord("audio", _outside(seconds, min_seconds, max_seconds))
+        raise BadRecord("audio", outside(seconds, min_seconds, max_seconds))
 
 
-def _outside(seconds: float, least: float, most: float) -> str:
+def outside(seconds: float, least: float, most: float) -> str:
+    """How errors say it."""
     return f"lasts {seconds:.2f} s, outside {least} to {most} s"
 
 
@@ -147,17 +147,3 @@ def _windows(padded: Float[Array, "B S"], frames: int, window: int, hop: int) ->
 @functools.cache
 def _filterbank(sample_rate: int, window: int, mels: int, fmax: float | None = None) -> Float[np.ndarray, "bins M"]:
     return librosa.filters.mel(sr=sample_rate, n_fft=window, n_mels=mels, fmax=fmax).T.copy()
-
-
-def _declared_bytes(path: Path) -> int:
-    """Bytes that the header of a WAV file promises; 0 where it says nothing (other formats, streams)."""
-    try:
-        with open(path, "rb") as file:
-            header = file.read(8)
-    except OSError as error:
-        raise BadRecord("audio", f"{path} cannot be opened: {error.strerror}") from error
-    if len(header) < 8 or header[:4] != b"RIFF":
-        return 0
-    (size,) = struct.unpack("<I", header[4:])
-    # Programs that write into a pipe do not know the size beforehand and promise about the most that there can be.
-    return 0 if size == 0 or size >= 0x7FFF0000 else size + 8

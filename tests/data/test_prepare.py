@@ -71,10 +71,23 @@ def test_bad_sound_is_set_aside_and_the_rest_goes_on(tmp_path):
     good = {result.id for result in made if not isinstance(result, corpora.Rejected)}
     reasons = {Path(result.file).name: result.reason for result in made if isinstance(result, corpora.Rejected)}
     assert good == GOOD_FILES
-    assert set(reasons) == {"empty.wav", "zeros.wav", "nan.wav", "cut.wav", "text.wav", "missing.wav", "manifest.tsv"}
+    assert set(reasons) == {"empty.wav", "zeros.wav", "nan.wav", "cut.wav", "text.wav", "missing.wav", "good.wav"}
     for file, word in [("empty", "empty"), ("zeros", "zero"), ("nan", "NaN"), ("cut", "truncated"), ("text", "sound")]:
         assert word in reasons[f"{file}.wav"]
-    assert "second record with the id good.wav" in reasons["manifest.tsv"]
+    assert "second record with the id good.wav" in reasons["good.wav"]
+
+
+@pytest.mark.parametrize("text", ["", "  ", "<COMMA> <PERIOD>"])
+def test_a_text_of_which_normalisation_leaves_nothing(tmp_path, text):
+    soundfile.write(tmp_path / "a.opus", sound(3.0), 16000, format="OGG", subtype="OPUS")
+    segments = [
+        {"sid": id, "begin_time": begin, "end_time": begin + 1.5, "text_tn": said, "subsets": ["{XL}"]}
+        for id, begin, said in (("empty", 0, text), ("good", 1.5, "RED DOGS"))
+    ]
+    (tmp_path / "GigaSpeech.json").write_text(json.dumps({"audios": [{"path": "a.opus", "segments": segments}]}))
+    empty, good = made_from(corpora.read(CorpusConfig("c", "gigaspeech", str(tmp_path))))
+    assert (empty.id, empty.stage, good.id, good.text) == ("empty", "text", "good", "RED DOGS")
+    assert "field `text`" in empty.reason and empty.file == str(tmp_path / "a.opus")
 
 
 def test_units_do_not_depend_on_the_grouping(tmp_path):
@@ -287,6 +300,12 @@ def test_sound_is_loaded_in_other_processes(experiment, tmp_path):
     ("change", "says"),
     [
         (lambda e: dataclasses.replace(e, corpora=(dataclasses.replace(e.corpora[0], use=("tts",)),)), "use = "),
+        (
+            lambda e: dataclasses.replace(
+                e, data=dataclasses.replace(e.data, prepare=dataclasses.replace(e.data.prepare, max_seconds=60.0))
+            ),
+            "made with max_seconds = 30.0, the config has 60.0",
+        ),
         (lambda e: dataclasses.replace(e, corpora=e.corpora * 2), "two corpora have the same name"),
         (lambda e: dataclasses.replace(e, corpora=(dataclasses.replace(e.corpora[0], path="nowhere"),)), "path"),
         (lambda e: dataclasses.replace(e, corpora=(CorpusConfig("b", "manifests"),)), "Did you mean 'manifest'"),

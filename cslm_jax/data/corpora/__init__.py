@@ -22,6 +22,7 @@ from jaxtyping import Float
 
 from cslm_jax.data.catalogue import nearest
 from cslm_jax.data.config import Split
+from cslm_jax.data.corpora._ids import Ids
 from cslm_jax.data.records import Dialogue, Translation
 from cslm_jax.errors import CslmError
 
@@ -72,8 +73,18 @@ class CorpusConfig:
         return (self.use[draw % len(self.use)],)
 
 
-Sound = Path | Callable[[], Float[np.ndarray, "S"]]
-"""A sound file, or a picklable function without arguments (say, a functools.partial) that makes 16 kHz mono samples."""
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """A stretch of a long sound file; no more of the file is read for it."""
+
+    path: Path
+    start_s: float
+    end_s: float
+
+
+Sound = Path | Segment | Callable[[], Float[np.ndarray, "S"]]
+"""A sound file, a stretch of one, or a picklable function without arguments (say, a functools.partial) that makes 16 kHz
+mono samples."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,18 +98,32 @@ class Recording:
     speaker: str = ""
     split: Split = "train"
 
-    def load(self) -> Float[np.ndarray, "S"]:
+    def load(self, max_seconds: float = 30.0) -> Float[np.ndarray, "S"]:
         """Mono samples at 16 kHz; BadRecord if there is no usable sound."""
         # Here and not above: whoever reads texts only need not wait for the sound libraries.
-        from cslm_jax.speech import audio
+        from cslm_jax.speech import audio, pace, segment
 
-        waveform = audio.load(self.audio) if isinstance(self.audio, Path) else self.audio()
-        audio.check(waveform)
+        match self.audio:
+            case Path():
+                waveform = audio.load(self.audio, max_seconds=max_seconds)
+            case Segment(path, start_s, end_s):
+                waveform = segment.load(path, start_s, end_s, max_seconds=max_seconds)
+            case make:
+                waveform = make()
+        audio.check(waveform, max_seconds=max_seconds)
+        if self.file:
+            pace.check(self.text, len(waveform) / audio.SAMPLE_RATE)
         return waveform
 
     @property
     def file(self) -> str:
-        return str(self.audio) if isinstance(self.audio, Path) else ""
+        """Where the sound lies; empty if it is made."""
+        match self.audio:
+            case Path():
+                return str(self.audio)
+            case Segment(path):
+                return str(path)
+        return ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,10 +173,21 @@ def read(corpus: CorpusConfig) -> Iterator[Item]:
     """
     reader = find_reader(corpus.reader)
     _check_options(corpus, reader)
-    for i, item in enumerate(reader(corpus, **corpus.options)):
+    for i, item in enumerate(_each_once(reader(corpus, **corpus.options))):
         if corpus.limit and i >= corpus.limit:
             return
         yield item
+
+
+def _each_once(items: Iterator[Item]) -> Iterator[Item]:
+    """Later items with an id that was there already are rejected: records are found by their ids."""
+    ids = Ids()
+    for item in items:
+        if isinstance(item, Rejected) or ids.add(str(item.id)):
+            yield item
+        else:
+            spoken = recordings(item)
+            yield Rejected(item.id, spoken[0].file if spoken else "", "record", f"a second record with the id {item.id}")
 
 
 def find_reader(name: str) -> Reader:

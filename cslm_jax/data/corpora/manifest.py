@@ -1,58 +1,102 @@
-"""Any recordings with a table: manifest.tsv with the columns file and text, and id, language, speaker, split if wanted.
+"""Any recordings with a table: manifest.tsv or manifest.jsonl in the folder `path`, or a file of any name.
 
-Sound files are named relative to the table. Tabs part the columns and nothing is quoted; a BOM and CRLF are fine.
+    file        sound file, absolute or relative to the table (.wav, .flac, .mp3, .ogg, .opus)
+    text        what is said
+    id          by default the file, and the times of a segment
+    start, end  seconds: a segment of a long file, of which no more is read
+    language, speaker, split        by default the corpus's, none, and train
+
+file and text are needed. In a .tsv the first line names the columns, tabs part them and nothing is quoted; a .jsonl has one
+object a line with these fields. A BOM and CRLF are fine. A line that cannot be read is rejected with its number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from cslm_jax.data.catalogue import nearest
 from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected
-from cslm_jax.errors import CslmError
+from cslm_jax.data.corpora._layout import segment
+from cslm_jax.data.corpora._lines import broken, lines
+from cslm_jax.errors import BadRecord, CslmError
 
-_COLUMNS = ("file", "text", "id", "language", "speaker", "split")
+Fields = Mapping[str, Any]
+FIELDS = ("file", "text", "id", "start", "end", "language", "speaker", "split")
 
 
-def read(corpus: CorpusConfig) -> Iterator[Item]:
-    """The recordings of a manifest; a line that cannot be read is rejected, with its number.
+def read(corpus: CorpusConfig, *, encoding: str = "utf-8") -> Iterator[Item]:
+    """The recordings of a manifest, in its order.
+
+    Args:
+        encoding: of the table, e.g. gb18030.
 
     Raises:
-        CslmError: no table, or one without the columns file and text.
+        CslmError: no table, one without the columns file and text, or no such encoding.
     """
-    path = Path(corpus.path)
-    path = path / "manifest.tsv" if path.is_dir() else path
+    path = _table(Path(corpus.path))
+    rest = lines(corpus, path, encoding)
+    parse = _object if path.suffix == ".jsonl" else _row_parser(path, next(rest, None))
+    for line in rest:
+        if isinstance(line, Rejected):
+            yield line
+            continue
+        try:
+            yield _recording(parse(line[1]), path, corpus)
+        except BadRecord as error:
+            yield broken(path, line[0], error.reason)
+
+
+def _table(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    return path / ("manifest.jsonl" if (path / "manifest.jsonl").is_file() else "manifest.tsv")
+
+
+def _row_parser(path: Path, header: tuple[int, str] | Rejected | None) -> Callable[[str], Fields]:
+    """From a line of a .tsv to its fields, which the first line names."""
+    names = header[1].strip().split("\t") if isinstance(header, tuple) else []
+    if not {"file", "text"} <= set(names):
+        raise CslmError(f"{path}: the first line must name the columns; file and text are needed, found {names}")
+    if unknown := set(names) - set(FIELDS):
+        raise CslmError(f"{path}: unknown column {', '.join(sorted(unknown))}; known are {', '.join(FIELDS)}")
+
+    def parse(line: str) -> Fields:
+        cells = line.split("\t")
+        if len(cells) != len(names):
+            raise BadRecord("transcript", f"{len(cells)} columns in place of {len(names)}")
+        return dict(zip(names, map(str.strip, cells), strict=True))
+
+    return parse
+
+
+def _object(line: str) -> Fields:
+    """A line of a .jsonl as fields."""
     try:
-        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
-    except OSError as error:
-        raise CslmError(f"corpora.{corpus.name}.path: {path} cannot be read ({error.strerror})") from error
-    columns = lines[0].decode("utf-8", "replace").strip().split("\t") if lines else []
-    if not {"file", "text"} <= set(columns):
-        raise CslmError(f"{path}: the first line must name the columns; file and text are needed, found {columns}")
-    if unknown := set(columns) - set(_COLUMNS):
-        raise CslmError(f"{path}: unknown column {', '.join(sorted(unknown))}; known are {', '.join(_COLUMNS)}")
-    seen: set[str] = set()
-    for number, line in enumerate(lines[1:], 2):
-        if line.strip():
-            yield _item(line, columns, path, number, corpus, seen)
+        fields = json.loads(line)
+    except ValueError as error:
+        raise BadRecord("transcript", f"no JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise BadRecord("transcript", f"{type(fields).__name__} in place of an object with the fields file and text")
+    for name, value in fields.items():
+        if name not in FIELDS:
+            raise BadRecord("transcript", f"unknown field `{name}`.{nearest(name, FIELDS)}")
+        if name not in ("start", "end") and not isinstance(value, str):
+            raise BadRecord("transcript", f"field `{name}` is {value!r}; it must be text")
+    if "text" not in fields:
+        raise BadRecord("transcript", "field `text` is missing")
+    return fields
 
 
-def _item(line: bytes, columns: list[str], path: Path, number: int, corpus: CorpusConfig, seen: set[str]) -> Recording | Rejected:
-    def rejected(reason: str) -> Rejected:
-        return Rejected(f"line {number}", str(path), "manifest", reason)
-
-    try:
-        cells = line.decode("utf-8").rstrip("\r\n").split("\t")
-    except UnicodeDecodeError as error:
-        return rejected(f"not UTF-8: {error}")
-    if len(cells) != len(columns):
-        return rejected(f"{len(cells)} columns in place of {len(columns)}")
-    row = dict(zip(columns, map(str.strip, cells), strict=True))
-    id = row.get("id") or row["file"]
-    if not row["file"]:
-        return rejected("field `file` is empty")
-    if id in seen:
-        return rejected(f"a second record with the id {id}")
-    seen.add(id)
-    language, split = row.get("language") or corpus.language, row.get("split") or "train"
-    return Recording(id, language, row["text"], path.parent / row["file"], row.get("speaker", ""), split)
+def _recording(fields: Fields, path: Path, corpus: CorpusConfig) -> Recording:
+    if not fields.get("file"):
+        raise BadRecord("transcript", "field `file` is empty")
+    sound, id = path.parent / fields["file"], fields.get("id") or fields["file"]
+    start, end = (None if fields.get(name) == "" else fields.get(name) for name in ("start", "end"))
+    if start is not None or end is not None:
+        sound = segment(sound, start, end)
+        id = fields.get("id") or f"{fields['file']}:{sound.start_s}-{sound.end_s}"
+    language, split = fields.get("language") or corpus.language, fields.get("split") or "train"
+    return Recording(id, language, fields["text"], sound, fields.get("speaker", ""), split)
