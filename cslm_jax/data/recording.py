@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 from cslm_jax.data import corpora
-from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected, SpokenDialogueItem
+from cslm_jax.data.corpora import CorpusConfig, Item, Postponed, Recording, Rejected, SpokenDialogueItem, WrittenDialogue
 from cslm_jax.data.records import Record, SpokenDialogue, SpokenText, Utterance
-from cslm_jax.errors import BadRecord
+from cslm_jax.errors import BadRecord, CslmError, TryAgain
 from cslm_jax.speech import align
 from cslm_jax.speech.tokenizer import Analysis, SpeechTokenizer
 
@@ -134,7 +134,8 @@ def _attempt(
                 raise BadRecord("record", f"field `language` is {language!r}; data.languages has {known}")
         return record
     except BadRecord as error:
-        return Rejected(item.id, recording.file if recording else _file(item), error.stage, error.reason)
+        kind = Postponed if isinstance(error, TryAgain) else Rejected
+        return kind(item.id, recording.file if recording else _file(item), error.stage, error.reason)
 
 
 def _check(recording: Recording, analysis: Analysis | BadRecord) -> None:
@@ -168,6 +169,8 @@ def _record(item: Item, heard: Sequence[Analysis], corpus: CorpusConfig, tokeniz
                 answer={language: _aligned(recording, analysis, tokenizer)
                         for (language, recording), analysis in zip(item.answer.items(), answered, strict=True)},
             )  # fmt: skip
+        case WrittenDialogue():
+            raise CslmError(f"corpora.{corpus.name} gives written dialogues; its `speak` says who speaks them")
         case _:
             return dataclasses.replace(item, use=item.use or use)
 
