@@ -21,3 +21,7 @@ class BadRecord(CslmError):
     def __reduce__(self):
         """Pickled by its arguments: sound is loaded in other processes, and so is the reason why it cannot be."""
         return type(self), (self.stage, self.reason)
+
+
+class TryAgain(BadRecord):
+    """One record cannot be used for now, because something outside failed: another run tries it again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -82,7 +82,13 @@ def _warped(text: str, waveform: Float[np.ndarray, "S"], language: str) -> tuple
 
 
 def languages_of_answers(chosen: Sequence[CorpusConfig], languages: Sequence[str]) -> list[str]:
-    """Those of the languages in which a corpus answers with speech, by the first item of each."""
-    firsts = (next((item for item in corpora.read(corpus) if not isinstance(item, Rejected)), None) for corpus in chosen)
-    answered = {language for item in firsts if isinstance(item, SpokenDialogueItem) for language in item.answer}
+    """Those of the languages in which a corpus answers with speech: that it is to be spoken in, or that its first item has."""
+    answered = {language for corpus in chosen for language in _answered(corpus)}
     return [language for language in languages if language in answered]
+
+
+def _answered(corpus: CorpusConfig) -> Iterable[str]:
+    if corpus.speak:
+        return corpus.speak.answer
+    first = next((item for item in corpora.read(corpus) if not isinstance(item, Rejected)), None)
+    return first.answer if isinstance(first, SpokenDialogueItem) else ()

@@ -21,10 +21,11 @@ from cslm_jax.config import Experiment
 from cslm_jax.data import corpora, ensure, files, shards
 from cslm_jax.data.alignment import Alignment, languages_of_answers
 from cslm_jax.data.config import DataConfig
-from cslm_jax.data.corpora import CorpusConfig, Rejected
+from cslm_jax.data.corpora import CorpusConfig, Postponed, Rejected
 from cslm_jax.data.parts import Part, parts
 from cslm_jax.data.recording import Load, LoadingProcesses, load_here, make_records
 from cslm_jax.data.records import Record, write_records
+from cslm_jax.data.speak.dialogues import spoken
 from cslm_jax.data.summary import write_summary
 from cslm_jax.errors import CslmError
 from cslm_jax.speech.tokenizer import SpeechTokenizer
@@ -109,7 +110,7 @@ def _make_corpus(
     fingerprint = _fingerprint(Path(config.tokenizer))
     _check_unchanged(directory, corpus, config, fingerprint)
     todo, ahead = itertools.tee(_todo(corpus, config, directory, worker, workers))
-    items = (item for part in ahead for item in part.items)
+    items = spoken((item for part in ahead for item in part.items), corpus, config.languages)
     made = make_records(items, corpus, config.languages, tokenizer, load, config.prepare.together, alignment)
     with _Progress(corpus.name) as progress:
         for part in todo:
@@ -117,12 +118,17 @@ def _make_corpus(
             rejected = [dataclasses.asdict(result) for result in results if isinstance(result, Rejected)]
             kept = [result for result in results if not isinstance(result, Rejected)]
             notes = {"tokenizer": fingerprint, "aligners": _names(config), "items": part.described}
+            if postponed := sum(isinstance(result, Postponed) for result in results):
+                notes["retry"] = postponed
+                tqdm.write(f"records of {corpus.name}: {postponed} items of shard {part.number:05d} wait for another run of this")
             write_records(directory, kept, rejected, part.number, notes)
 
 
 def _todo(corpus: CorpusConfig, config: DataConfig, directory: Path, worker: int, workers: int) -> Iterator[Part]:
     """What this worker has to do: every N-th part, without those whose shards are made from the same items."""
-    done = {shard.number: shard.content.get("items") for shard in shards.of_corpus(directory)}
+    found_before = {shard.number: shard.content for shard in shards.of_corpus(directory)}
+    # Items that were postponed are tried again, and all of their shard is made with them.
+    done = {number: None if before.get("retry") else before.get("items") for number, before in found_before.items()}
     found = 0
     for part in parts(corpora.read(corpus), config.prepare.shard_items, config.languages):
         found += 1
@@ -151,7 +157,8 @@ def _names(config: DataConfig) -> dict[str, str]:
 def _check_unchanged(directory: Path, corpus: CorpusConfig, config: DataConfig, tokenizer: str | None) -> None:
     """Shards that are made from different things must not lie side by side."""
     decisive = {"shard_items": config.prepare.shard_items, "max_seconds": config.prepare.max_seconds}
-    recipe = json.loads(json.dumps({**dataclasses.asdict(corpus), **decisive}))
+    speak = corpus.speak and corpus.speak.recipe
+    recipe = json.loads(json.dumps({**dataclasses.asdict(corpus), "speak": speak, **decisive}))
     path = directory / "recipe.json"
     if not path.is_file():
         files.write_json(path, recipe)

@@ -14,9 +14,9 @@ from jaxtyping import Float
 
 from cslm_jax.data import corpora
 from cslm_jax.data.alignment import Alignment
-from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected, SpokenDialogueItem
+from cslm_jax.data.corpora import CorpusConfig, Item, Postponed, Recording, Rejected, SpokenDialogueItem, WrittenDialogue
 from cslm_jax.data.records import Record, SpokenDialogue, SpokenText, Utterance
-from cslm_jax.errors import BadRecord
+from cslm_jax.errors import BadRecord, CslmError, TryAgain
 from cslm_jax.speech import align
 from cslm_jax.speech.align import Word
 from cslm_jax.speech.tokenizer import SpeechTokenizer
@@ -163,7 +163,8 @@ def _attempt(
                 raise BadRecord("record", f"field `language` is {language!r}; data.languages has {known}")
         return record
     except BadRecord as error:
-        return Rejected(item.id, recording.file if recording else _file(item), error.stage, error.reason)
+        kind = Postponed if isinstance(error, TryAgain) else Rejected
+        return kind(item.id, recording.file if recording else _file(item), error.stage, error.reason)
 
 
 def _check(recording: Recording, heard: Heard | BadRecord) -> None:
@@ -197,6 +198,8 @@ def _record(item: Item, heard: Sequence[Heard], corpus: CorpusConfig) -> Record:
                 answer={language: _aligned(recording, found)
                         for (language, recording), found in zip(item.answer.items(), answered, strict=True)},
             )  # fmt: skip
+        case WrittenDialogue():
+            raise CslmError(f"corpora.{corpus.name} gives written dialogues; its `speak` says who speaks them")
         case _:
             return dataclasses.replace(item, use=item.use or use)
 

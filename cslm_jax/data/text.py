@@ -9,7 +9,7 @@ from typing import get_args
 from cslm_jax.config import Experiment
 from cslm_jax.data import corpora, prompts
 from cslm_jax.data.config import DataConfig
-from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected, SpokenDialogueItem
+from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected, SpokenDialogueItem, WrittenDialogue
 from cslm_jax.data.records import Record
 from cslm_jax.text import TextPart
 from cslm_jax.text.llama3 import Llama3Text
@@ -47,6 +47,8 @@ def texts(item: Item) -> Iterator[str]:
             yield item.text
         case SpokenDialogueItem():
             yield from (recording.text for recording in item.recordings)
+        case WrittenDialogue():
+            yield from (*item.question.values(), *item.answer.values())
         case Record():
             yield from item.texts_said()
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
 from cslm_jax.data import corpora
-from cslm_jax.data.corpora import CorpusConfig, Item, Recording, SpokenDialogueItem
+from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected, SpokenDialogueItem
+from cslm_jax.data.speak.dialogues import spoken
 from cslm_jax.errors import CslmError
 
 
@@ -31,7 +32,7 @@ class NaturalRecordings:
             CslmError: no corpus has it any more.
         """
         if self._found is None:
-            items = (item for corpus in self._chosen for item in corpora.read(corpus))
+            items = (item for corpus in self._chosen for item in spoken(_held_out_items(corpus), corpus))
             self._found = {key: recording for item in items for key, recording in _held_out(item)}
         if (id, text) not in self._found:
             raise CslmError(
@@ -40,6 +41,11 @@ class NaturalRecordings:
             )
         # There is a record of it, so it was not too long.
         return self._found[id, text].load(max_seconds=math.inf)
+
+
+def _held_out_items(corpus: CorpusConfig) -> Iterator[Item]:
+    """Those alone, so that none of the others is translated for it."""
+    return (item for item in corpora.read(corpus) if not isinstance(item, Rejected) and item.split == "validation")
 
 
 def _held_out(item: Item) -> Iterable[tuple[tuple[str, str], Recording]]:

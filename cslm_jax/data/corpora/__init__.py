@@ -24,6 +24,7 @@ from cslm_jax.data.catalogue import nearest
 from cslm_jax.data.config import Split
 from cslm_jax.data.corpora._ids import Ids
 from cslm_jax.data.records import Dialogue, Translation
+from cslm_jax.data.speak.config import SpeakConfig
 from cslm_jax.errors import CslmError
 
 READERS: dict[str, str] = {
@@ -54,6 +55,8 @@ class CorpusConfig:
     """For corpora that are generated."""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Keyword arguments of the reader, such as which published subsets are read; its docstring lists them."""
+    speak: SpeakConfig | None = None
+    """Translates and speaks text dialogues; None leaves them text."""
 
     def __post_init__(self):
         if not self.name or "/" in self.name:
@@ -150,7 +153,26 @@ class Rejected:
     reason: str
 
 
-Item = Recording | SpokenDialogueItem | Translation | Dialogue | Rejected
+@dataclasses.dataclass(frozen=True)
+class Postponed(Rejected):
+    """Set aside because something outside failed; another run tries it again."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WrittenDialogue:
+    """A question and its answer as text, by language; the corpus's `speak` makes it a spoken dialogue."""
+
+    id: str
+    question: Mapping[str, str]
+    answer: Mapping[str, str]
+    split: Split = "train"
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return (*self.question, *self.answer)
+
+
+Item = Recording | SpokenDialogueItem | WrittenDialogue | Translation | Dialogue | Rejected
 Reader = Callable[..., Iterator[Item]]
 """Called with the CorpusConfig, and its options as keyword arguments."""
 
