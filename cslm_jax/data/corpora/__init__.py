@@ -125,7 +125,17 @@ class Rejected:
     reason: str
 
 
-Item = Recording | SpokenDialogueItem | Translation | Dialogue | Rejected
+@dataclasses.dataclass(frozen=True)
+class WrittenDialogue:
+    """A question and its answer as text, by language; to be spoken by a synthesiser."""
+
+    id: str
+    question: Mapping[str, str]
+    answer: Mapping[str, str]
+    split: Split = "train"
+
+
+Item = Recording | SpokenDialogueItem | WrittenDialogue | Translation | Dialogue | Rejected
 Reader = Callable[..., Iterator[Item]]
 """Called with the CorpusConfig, and its options as keyword arguments."""
 
