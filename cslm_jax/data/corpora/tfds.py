@@ -1,8 +1,8 @@
 """Any speech dataset of TensorFlow Datasets, by name: `path` is librispeech, ljspeech:1.1.0 or common_voice/en:2.0.0.
 
-It must be prepared (`tfds build`), or be downloaded on the way with the option `download`. TensorFlow is imported here, so
-nothing that trains may import this. Examples are read one by one when their sound is needed: of a dataset that is
-prepared as ArrayRecord (`tfds build --file_format=array_record`) at random, of TFRecord files by reading forward.
+It must be prepared (`tfds build`), or be downloaded on the way with the option `download`. Examples are read one by one
+when their sound is needed: of a dataset that is prepared as ArrayRecord (`tfds build --file_format=array_record`) at
+random, of TFRecord files by reading forward. TFDS brings TensorFlow along, so nothing that trains may import this.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import soxr
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from jaxtyping import Float
 
@@ -21,9 +20,6 @@ from cslm_jax.data.config import Split
 from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected
 from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech.audio import SAMPLE_RATE
-
-# TensorFlow would take all memory of a GPU, which the speech tokenizer needs.
-tf.config.set_visible_devices([], "GPU")
 
 _TEXTS = ("text_normalized", "text", "transcript", "transcription", "sentence", "label")
 _SPEAKERS = ("speaker_id", "speaker", "client_id")
@@ -133,6 +129,10 @@ class _Examples(Sequence):
         return next(self._ahead)
 
     def _from(self, i: int) -> Iterator[Mapping[str, Any]]:
+        import tensorflow as tf
+
+        # It would take all memory of a GPU, which the speech tokenizer needs.
+        tf.config.set_visible_devices([], "GPU")
         # One file after the other, so that the order is that of the indices.
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
         split = f"{self.split}[{i}:]"
