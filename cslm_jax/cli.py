@@ -41,6 +41,7 @@ COMMANDS = {
     "bench step": ("cslm_jax.bench.step:step", "time the train step: tokens/s, MFU, memory"),
     "bench loss": ("cslm_jax.bench.loss:loss", "time and memory of the tiled loss"),
     "bench attention": ("cslm_jax.bench.attention:attention", "time every attention kernel of this machine"),
+    "bench prepare": ("cslm_jax.bench.prepare:prepare", "time how records become tokens"),
     "bench loader": ("cslm_jax.bench.loader:loader", "time the batches"),
     "bench generate": ("cslm_jax.bench.generate:generate", "time prefill and decode"),
     "bench against-torch-training": ("cslm_jax.bench.against_torch:training", "train beside transformers.Trainer"),
