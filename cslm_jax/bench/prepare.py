@@ -9,7 +9,6 @@ import itertools
 import os
 import pstats
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from cslm_jax.bench import report
 from cslm_jax.bench.timing import Spread
+from cslm_jax.bench.turns import Stopwatch
 from cslm_jax.config import Experiment
 from cslm_jax.data import caches, corpora
 from cslm_jax.data.catalogue import TaskSpec
@@ -59,12 +59,13 @@ def prepare(config: Experiment, examples: int = 20_000, repetitions: int = 5, en
 
 def _measure(task: TaskSpec, data: DataConfig, vocabulary: JointVocabulary, repetitions: int, entries: int) -> dict[str, Any]:
     recipe = caches.recipe(data, task, vocabulary.sha256)
-    rates = []
+    turns = []
     for _ in range(1 + repetitions):
-        began = time.perf_counter()
+        watch = Stopwatch()
         _make(task, data, vocabulary, recipe)
-        made = caches.Cache(caches.directory(data, recipe))
-        rates.append(len(made.lengths) / (time.perf_counter() - began))
+        turns.append(watch.read())
+    made = caches.Cache(caches.directory(data, recipe))
+    examples = len(made.lengths)
     profile = cProfile.Profile()
     profile.runcall(_make, task, data, vocabulary, recipe)
     print(f"{task.name}, by the time inside of each function (a profile slows small functions most):")
@@ -72,9 +73,10 @@ def _measure(task: TaskSpec, data: DataConfig, vocabulary: JointVocabulary, repe
     print("".join(f"  {100 * share:4.1f}%  {function}\n" for function, share in shares.items()))
     return {
         "task": task.name,
-        "examples": len(made.lengths),
+        "examples": examples,
         "tokens_per_example": float(made.lengths.mean()),
-        "examples_per_second": Spread.of(rates[1:]),
+        "examples_per_second": Spread.of([examples / turn["seconds"] for turn in turns[1:]]),
+        "examples_per_cpu_second": Spread.of([examples / turn["cpu_seconds"] for turn in turns[1:]]),
         "profile": shares,
     }
 

@@ -9,6 +9,7 @@ language without wordings of its own is spoken about in English; all it needs is
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -175,8 +176,7 @@ def choose(task: Task, language: str, key: str, target: str | None = None) -> st
     Raises:
         CslmError: a language that `LANGUAGE_NAMES` does not name, or a task without instructions.
     """
-    target = target or language
-    known = _templates(task, language, target)
+    known = wordings(task, language, target or language)
     draw = int.from_bytes(hashlib.sha256(f"{task} {key}".encode()).digest()[:8], "big")
     if task == "s2s":
         rest = len(known) - 1
@@ -184,7 +184,7 @@ def choose(task: Task, language: str, key: str, target: str | None = None) -> st
         picked = 0 if standard else 1 + draw // 1000 % rest
     else:
         picked = draw % len(known)
-    return _filled(known[picked], _wording(task, language, target), language, target)
+    return known[picked]
 
 
 def inference_instruction(language: str, target: str) -> str:
@@ -192,6 +192,7 @@ def inference_instruction(language: str, target: str) -> str:
     return _filled(_templates("s2s", language, target)[0], _wording("s2s", language, target), language, target)
 
 
+@functools.cache
 def wordings(task: Task, language: str, target: str) -> tuple[str, ...]:
     """All instructions of a task."""
     wording = _wording(task, language, target)
@@ -206,10 +207,17 @@ def user_turn(instruction: str, parts: Sequence[Any]) -> tuple[Any, ...]:
     Args:
         parts: the input as parts of a chat message: text, or units.
     """
+    head, stop = _frame(instruction)
+    closed = isinstance(parts[-1], str) and parts[-1].endswith(_CLOSED)
+    return (head, *parts, *(() if closed else (stop,)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _frame(instruction: str) -> tuple[str, str]:
+    """What stands before the input and behind it."""
     chinese = any("\u4e00" <= character <= "\u9fff" for character in instruction)
     head, stop = _FRAMES["zh" if chinese else "en"]
-    closed = isinstance(parts[-1], str) and parts[-1].endswith(_CLOSED)
-    return (head.format(instruction=instruction), *parts, *(() if closed else (stop,)))
+    return head.format(instruction=instruction), stop
 
 
 def _wording(task: Task, language: str, target: str) -> str:
