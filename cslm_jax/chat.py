@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
@@ -70,21 +71,58 @@ class Encoded:
     loss_weights: Float[np.ndarray, "T"]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draft:
+    """A chat whose texts are not ids yet: those of many chats are encoded at once, and what they share only once."""
+
+    parts: tuple[str | Int[np.ndarray, "N"], ...]
+    """Text or ids, in order."""
+    loss_weights: tuple[float, ...]
+    """Of each part."""
+
+
 def encode(messages: Sequence[Message], vocabulary: JointVocabulary, config: ChatConfig = ChatConfig()) -> Encoded:
     """Tokens and loss weights of a chat: weight 1 on assistant content and its <|eot_id|>, else 0."""
-    tokens = [vocabulary.bos] * (2 if config.double_bos else 1)
-    weights = [0.0] * len(tokens)
+    (encoded,) = finish([draft(messages, vocabulary, config)], vocabulary)
+    return encoded
+
+
+def draft(messages: Sequence[Message], vocabulary: JointVocabulary, config: ChatConfig = ChatConfig()) -> Draft:
+    """A chat up to its texts; BadRecord names a unit outside the vocabulary's codes."""
+    parts = [_one(vocabulary.bos)] * (2 if config.double_bos else 1)
+    weights = [0.0] * len(parts)
     for message in messages:
-        trained = message.role == "assistant"
-        header, content = _header(message.role, vocabulary), _content(message.content, vocabulary) + [vocabulary.eot]
-        tokens += header + content
-        weights += [float(trained and config.loss_on_header)] * len(header) + [float(trained)] * len(content)
-    return Encoded(np.array(tokens, np.int32), np.array(weights, np.float32))
+        trained = float(message.role == "assistant")
+        parts.append(_header(message.role, vocabulary))
+        weights.append(trained and float(config.loss_on_header))
+        content = [*_content(message.content, vocabulary), _one(vocabulary.eot)]
+        parts += content
+        weights += [trained] * len(content)
+    return Draft(tuple(parts), tuple(weights))
+
+
+def plain(text: str, vocabulary: JointVocabulary) -> Draft:
+    """No chat, but a text by itself, all of it trained."""
+    return Draft((_one(vocabulary.bos), text, _one(vocabulary.eot)), (0.0, 1.0, 1.0))
+
+
+def finish(drafts: Sequence[Draft], vocabulary: JointVocabulary) -> list[Encoded]:
+    """The chats with their texts as ids."""
+    parts = [part for draft in drafts for part in draft.parts]
+    texts = list(dict.fromkeys(part for part in parts if isinstance(part, str)))
+    found = zip(texts, vocabulary.encode_texts(texts), strict=True)
+    ids = {text: np.array(tokens, np.int32) for text, tokens in found}
+    rows = [ids[part] if isinstance(part, str) else part for part in parts]
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    tokens = np.concatenate(rows)
+    weights = np.repeat(np.array([weight for draft in drafts for weight in draft.loss_weights], np.float32), lengths)
+    ends = np.cumsum(lengths)[np.cumsum([len(draft.parts) for draft in drafts]) - 1].tolist()
+    return [Encoded(tokens[start:end], weights[start:end]) for start, end in itertools.pairwise([0, *ends])]
 
 
 def prompt(messages: Sequence[Message], vocabulary: JointVocabulary) -> Int[np.ndarray, "T"]:
     """Tokens of a chat up to and including the assistant header: what generation continues."""
-    return np.concatenate([encode(messages, vocabulary).tokens, np.array(_header("assistant", vocabulary), np.int32)])
+    return np.concatenate([encode(messages, vocabulary).tokens, _header("assistant", vocabulary)])
 
 
 def response(
@@ -124,34 +162,37 @@ def _join(parts: Sequence[Int[np.ndarray, "N"]]) -> Int[np.ndarray, "N"]:
     return units[np.diff(units, prepend=-1) != 0]
 
 
-def _header(role: str, vocabulary: JointVocabulary) -> list[int]:
-    name, gap = vocabulary.encode_text(role), vocabulary.encode_text("\n\n")
-    return [vocabulary.start_header, *name, vocabulary.end_header, *gap]
+# A process knows few vocabularies, and every message begins with a header.
+@functools.lru_cache(maxsize=32)
+def _header(role: str, vocabulary: JointVocabulary) -> Int[np.ndarray, "T"]:
+    name, gap = vocabulary.encode_texts([role, "\n\n"])
+    return np.array([vocabulary.start_header, *name, vocabulary.end_header, *gap], np.int32)
 
 
-def _content(parts: Sequence[Part], vocabulary: JointVocabulary) -> list[int]:
-    return [token for part in _joined(parts) for token in _part(part, vocabulary)]
+@functools.lru_cache(maxsize=256)
+def _one(token: int) -> Int[np.ndarray, "1"]:
+    return np.array([token], np.int32)
 
 
-def _joined(parts: Sequence[Part]) -> Iterator[Part]:
+def _content(parts: Sequence[Part], vocabulary: JointVocabulary) -> Iterator[str | Int[np.ndarray, "N"]]:
     """Neighbouring texts as one, so that its tokens are those of the whole ("answer: the", not "answer: " and "the")."""
-    for is_text, group in itertools.groupby(parts, lambda part: isinstance(part, str)):
-        if is_text:
-            yield "".join(group)
-        else:
-            yield from group
-
-
-def _part(part: Part, vocabulary: JointVocabulary) -> Sequence[int]:
-    match part:
-        case str():
-            return vocabulary.encode_text(part) if part else ()
-        case Units():
-            return [vocabulary.sosp, *vocabulary.unit_ids(part.codes).tolist(), vocabulary.eosp]
-        case TextIds():
-            return part.ids
-        case Marker():
-            return [vocabulary.question if part is Marker.QUESTION else vocabulary.answer]
+    text = ""
+    for part in parts:
+        if isinstance(part, str):
+            text += part
+            continue
+        if text:
+            yield text
+            text = ""
+        match part:
+            case Units():
+                yield from (_one(vocabulary.sosp), vocabulary.unit_ids(part.codes), _one(vocabulary.eosp))
+            case TextIds():
+                yield np.array(part.ids, np.int32)
+            case Marker():
+                yield _one(vocabulary.question if part is Marker.QUESTION else vocabulary.answer)
+    if text:
+        yield text
 
 
 # What came out of the model ------------------------------------------------------------------------

@@ -43,6 +43,7 @@ COMMANDS = {
     "bench step": ("cslm_jax.bench.step:step", "time the train step: tokens/s, MFU, memory"),
     "bench loss": ("cslm_jax.bench.loss:loss", "time and memory of the tiled loss"),
     "bench attention": ("cslm_jax.bench.attention:attention", "time every attention kernel of this machine"),
+    "bench prepare": ("cslm_jax.bench.prepare:prepare", "time how records become tokens"),
     "bench loader": ("cslm_jax.bench.loader:loader", "time the batches"),
     "bench align": ("cslm_jax.bench.align:align", "time the aligner's best paths beside the plain reference"),
     "bench generate": ("cslm_jax.bench.generate:generate", "time prefill and decode"),

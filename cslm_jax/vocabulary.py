@@ -60,8 +60,9 @@ class JointVocabulary:
     def unit_ids(self, units: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
         """Ids of codes; BadRecord names the first code outside 0 .. codes-1."""
         units = np.asarray(units, np.int32)
-        wrong = units[(units < 0) | (units >= self.codes)]
-        if wrong.size:
+        # As unsigned numbers, negative ones are the largest: one look at each tells both.
+        if units.size and units.view(np.uint32).max() >= self.codes:
+            wrong = units[(units < 0) | (units >= self.codes)]
             raise BadRecord("units", f"unit <{wrong[0]}> is not one of the {self.codes} codes <0>..<{self.codes - 1}>")
         return units + self.unit_offset
 
@@ -82,6 +83,10 @@ class JointVocabulary:
     def encode_text(self, text: str) -> list[int]:
         """Ids of plain text; what looks like a unit or a marker stays text (nobody can inject one)."""
         return self.text.encode(text)
+
+    def encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode_text` of each text, sooner than one by one."""
+        return self.text.encode_all(texts)
 
     def encode(self, string: str) -> list[int]:
         """Ids of a mixed string of text, units `<12>` and markers, in one pass; `decode` gives it back."""

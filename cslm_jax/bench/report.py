@@ -19,7 +19,8 @@ from cslm_jax.model.llama import LlamaConfig
 from cslm_jax.train.chips import peak_tflops
 
 Result = Mapping[str, Any]
-"""Figures of one thing that was measured, by name; a `Spread`, a number, a word, or None where there is no such figure."""
+"""Figures of one thing that was measured, by name; a `Spread`, a number, a word, or None where there is no such figure. A
+mapping of more of them is for scripts only."""
 
 
 def publish(bench: str, config: Experiment, machine: Result, results: Sequence[Result], path: str | None) -> None:
@@ -65,7 +66,7 @@ def model_flops_utilisation(model: LlamaConfig, row_length: int, tokens_per_seco
 
 def table(results: Sequence[Result]) -> str:
     """A line a figure, a column a result."""
-    names = list(dict.fromkeys(name for result in results for name in result))
+    names = dict.fromkeys(name for result in results for name, figure in result.items() if not isinstance(figure, Mapping))
     rows = [[name, *(_cell(result.get(name)) for result in results)] for name in names]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -6,12 +6,13 @@ caches and seqio's tasks (tasks.py) both read from here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from cslm_jax import chat
-from cslm_jax.chat import Message, Units
+from cslm_jax.chat import Draft, Message, Units
 from cslm_jax.data import prompts, records
 from cslm_jax.data.caches import Example
 from cslm_jax.data.catalogue import READS, Family, TaskSpec
@@ -21,6 +22,9 @@ from cslm_jax.data.records import Dialogue, Record, SpokenDialogue, SpokenText, 
 from cslm_jax.errors import BadRecord
 from cslm_jax.speech.align import chunk
 from cslm_jax.vocabulary import JointVocabulary
+
+# Examples whose texts are encoded at once.
+_TOGETHER = 256
 
 SetAside = Callable[[str, BadRecord], None]
 """Is told the id of a record that gives no example, and why."""
@@ -34,12 +38,20 @@ def read_examples(
     Raises:
         CslmError: a shard is truncated or corrupted; the message names the file.
     """
+    drafts = _read_drafts(task, split, config, vocabulary, set_aside)
+    while together := list(itertools.islice(drafts, _TOGETHER)):
+        yield from _finished(together, vocabulary)
+
+
+def _read_drafts(
+    task: TaskSpec, split: Split, config: DataConfig, vocabulary: JointVocabulary, set_aside: SetAside
+) -> Iterator[tuple[str, Draft]]:
     for kind in READS[task.family]:
         for content in records.read_bytes(config.records, kind):
             try:
                 record = records.from_bytes(kind, content)
                 if record.split == split:
-                    yield from examples(record, task, config, vocabulary)
+                    yield from _drafts(record, task, config, vocabulary)
             except BadRecord as error:
                 set_aside(records.id_of(content), error)
 
@@ -71,13 +83,26 @@ def examples(record: Record, task: TaskSpec, config: DataConfig, vocabulary: Joi
     Raises:
         BadRecord: a unit outside the vocabulary's codes; the reason names it.
     """
+    yield from _finished(list(_drafts(record, task, config, vocabulary)), vocabulary)
+
+
+def _drafts(record: Record, task: TaskSpec, config: DataConfig, vocabulary: JointVocabulary) -> Iterator[tuple[str, Draft]]:
+    """Ids and chats of the examples."""
     if not takes(task, record):
         return
     if task.family == "plain":
-        yield from _plain(record, vocabulary)
-        return
-    encoded = chat.encode(_CHATS[task.family](record, task, config, vocabulary), vocabulary, config.chat)
-    yield Example(record.id, encoded.tokens, encoded.loss_weights)
+        # Each text by itself, for the text LM that the miniature begins with.
+        for i, text in enumerate(record.texts_said()):
+            yield f"{record.id}#{i}", chat.plain(text, vocabulary)
+    else:
+        yield record.id, chat.draft(_CHATS[task.family](record, task, config, vocabulary), vocabulary, config.chat)
+
+
+def _finished(drafts: Sequence[tuple[str, Draft]], vocabulary: JointVocabulary) -> Iterator[Example]:
+    if drafts:
+        ids, chats = zip(*drafts, strict=True)
+        for id, encoded in zip(ids, chat.finish(chats, vocabulary), strict=True):
+            yield Example(id, encoded.tokens, encoded.loss_weights)
 
 
 # Questions, as evaluation asks them too ------------------------------------------------------------
@@ -164,12 +189,3 @@ def pieces(answer: SpokenText, chunk_size: int) -> list[tuple[str, np.ndarray]]:
 _CHATS: Mapping[Family, Callable[..., list[Message]]] = {
     "asr": _asr, "tts": _tts, "mt": _mt, "text": _text, "s2s": _s2s,
 }  # fmt: skip
-
-
-def _plain(record: Record, vocabulary: JointVocabulary) -> Iterator[Example]:
-    """Each text of a record as plain text, for the text LM that the miniature begins with."""
-    for i, text in enumerate(record.texts_said()):
-        tokens = np.array([vocabulary.bos, *vocabulary.encode_text(text), vocabulary.eot], np.int32)
-        weights = np.ones(len(tokens), np.float32)
-        weights[0] = 0.0
-        yield Example(f"{record.id}#{i}", tokens, weights)

@@ -19,6 +19,11 @@ from cslm_jax.speech.units import Speech
 def check_text(field: str, text: Any) -> None:
     if not isinstance(text, str) or not text.strip():
         raise BadRecord("record", f"field `{field}` is {'empty' if not text else repr(text)}; it must be text")
+    try:
+        # JSON may spell half a character, and no file can hold it.
+        text.isascii() or text.encode()
+    except UnicodeEncodeError as error:
+        raise BadRecord("record", f"field `{field}` has half a surrogate pair: {text[error.start : error.end]!a}") from None
 
 
 def check_speech(field: str, speech: Any) -> None:

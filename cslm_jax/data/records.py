@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -34,6 +35,7 @@ from cslm_jax.speech.align import Word
 from cslm_jax.speech.units import Speech
 
 Role = Literal["system", "user", "assistant"]
+_ROLES, _SPLITS = get_args(Role), get_args(Split)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Record(abc.ABC):
         # Any line break, not only \n: ids are written one a line, and others read them too.
         if not isinstance(self.id, str) or self.id.splitlines() != [self.id]:
             raise BadRecord("record", f"field `id` is {self.id!r}; it must be one line of text")
-        if self.split not in get_args(Split):
+        if self.split not in _SPLITS:
             raise BadRecord("record", f"field `split` is {self.split!r}; it must be train or validation")
         if not isinstance(self.use, tuple) or not all(isinstance(use, str) for use in self.use):
             raise BadRecord("record", f"field `use` is {self.use!r}; it must be names of families of tasks")
@@ -158,8 +160,8 @@ class Dialogue(Record):
         if not self.turns or self.turns[-1][0] != "assistant":
             raise BadRecord("record", "field `turns` must end with a turn of the assistant")
         for i, (role, text) in enumerate(self.turns):
-            if role not in get_args(Role):
-                raise BadRecord("record", f"field `turns[{i}]` has the role {role!r}; there are {get_args(Role)}")
+            if role not in _ROLES:
+                raise BadRecord("record", f"field `turns[{i}]` has the role {role!r}; there are {_ROLES}")
             check_text(f"turns[{i}]", text)
 
     @property
@@ -223,14 +225,21 @@ def _plain(value: Any) -> Any:
 def from_bytes(kind: RecordKind, content: bytes) -> Record:
     """The inverse of `to_bytes`; BadRecord names a field that is missing, unknown or wrong."""
     fields = read_fields(content)
-    record = KINDS[kind]
-    known = {field.name: field for field in dataclasses.fields(record)}
-    if unknown := set(fields) - set(known):
+    known, needed = _fields(kind)
+    if unknown := fields.keys() - known:
         raise BadRecord("record", f"{kind} has no field {', '.join(sorted(map(str, unknown)))}")
-    for name, field in known.items():
-        if name not in fields and field.default is dataclasses.MISSING:
+    for name in needed:
+        if name not in fields:
             raise BadRecord("record", f"field `{name}` is missing (record {fields.get('id', 'without id')})")
-    return record(**{name: _READ[name](value, name) if name in _READ else value for name, value in fields.items()})
+    return KINDS[kind](**{name: _READ[name](value, name) if name in _READ else value for name, value in fields.items()})
+
+
+@functools.cache
+def _fields(kind: RecordKind) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Names of all fields, and of those that have to be there."""
+    fields = dataclasses.fields(KINDS[kind])
+    needed = (field.name for field in fields if field.default is dataclasses.MISSING)
+    return frozenset(field.name for field in fields), tuple(needed)
 
 
 def id_of(content: bytes) -> str:

@@ -26,5 +26,8 @@ class TextPart(Protocol):
     def encode(self, text: str) -> list[int]:
         """Ids of plain text: never a marker."""
 
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of each text."""
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, none of them a marker."""

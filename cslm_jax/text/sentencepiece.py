@@ -32,6 +32,10 @@ class SentencePieceText:
         first, *rest = text.split(_SPACE)
         return self._processor.encode(first) + [i for part in rest for i in (*self._space, *self._processor.encode(part))]
 
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        ids = self._processor.encode(list(texts))
+        return [self.encode(text) if _SPACE in text else found for text, found in zip(texts, ids, strict=True)]
+
     @functools.cached_property
     def _space(self) -> list[int]:
         return [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SPACE.encode()]

@@ -25,5 +25,8 @@ class StandInText:
     def encode(self, text: str) -> list[int]:
         raise CslmError("there is no vocabulary to write text with; make one with `cslm vocabulary`")
 
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        return list(map(self.encode, texts))
+
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(f"[{id}]" for id in ids)
