@@ -6,7 +6,7 @@ import itertools
 import json
 import unicodedata
 
-from cslm_jax.data.prompts import LANGUAGE_NAMES
+from cslm_jax.data import prompts
 from cslm_jax.data.speak import endpoint
 from cslm_jax.data.speak.cache import Cache
 from cslm_jax.data.speak.config import TranslatorConfig
@@ -64,7 +64,7 @@ def translate(
 
 
 def _name(language: str) -> str:
-    return LANGUAGE_NAMES["en"].get(language, language)
+    return prompts.load().languages["en"].names.get(language, language)
 
 
 def _ask(translator: TranslatorConfig, request: dict) -> str:
