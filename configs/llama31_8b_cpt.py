@@ -1,6 +1,7 @@
 """Stage 1 at the paper's size: Llama-3.1-8B-Instruct, continual pre-training with the paper's hyper-parameters (section 2).
 
     cslm convert from-hf --source=Llama-3.1-8B-Instruct --output=runs/llama31
+    cslm prepare --config=configs/cpt_corpora.py
     cslm plan --config=configs/llama31_8b_cpt.py --topology=v5p:2x2x4
     cslm train --config=configs/llama31_8b_cpt.py
 
@@ -26,7 +27,15 @@ def get_config():
     return Experiment(
         name="llama31_8b_cpt",
         workdir="runs/llama31_8b_cpt",
-        data=DataConfig(vocabulary="runs/llama31/vocabulary", mixture="cslm_cpt", row_length=LENGTH, global_batch=ROWS),
+        data=DataConfig(
+            records="runs/cpt_corpora/records",
+            cache="runs/cpt_corpora/cache",
+            vocabulary="runs/llama31/vocabulary",
+            mixture="cslm_cpt_paper",
+            mt_tokens=(128, 2048),
+            row_length=LENGTH,
+            global_batch=ROWS,
+        ),
         model=dataclasses.replace(LLAMA31_8B, vocabulary_size=132_480, compute_dtype="bfloat16", remat="full"),
         optimizer=OptimizerConfig(learning_rate=6e-5, warmup=0.03),
         train=TrainConfig(steps=round(TOKENS / (ROWS * LENGTH)), init_from="runs/llama31", checkpoint_every=500),

@@ -1,5 +1,6 @@
 """Stage 2 at the paper's size: the model of llama31_8b_cpt.py, fine-tuned with the paper's hyper-parameters (section 3).
 
+    cslm prepare --config=configs/sft_corpora.py
     cslm plan --config=configs/llama31_8b_sft.py --topology=v5p:4x4x4 --config.mesh.fsdp=16 --config.mesh.context=4
     cslm train --config=configs/llama31_8b_sft.py --config.mesh.fsdp=16 --config.mesh.context=4
 
@@ -30,7 +31,15 @@ def get_config():
     return Experiment(
         name="llama31_8b_sft",
         workdir="runs/llama31_8b_sft",
-        data=DataConfig(vocabulary="runs/llama31/vocabulary", mixture="cslm_sft", row_length=LENGTH, global_batch=ROWS),
+        data=DataConfig(
+            records="runs/sft_corpora/records",
+            cache="runs/sft_corpora/cache",
+            vocabulary="runs/llama31/vocabulary",
+            mixture="cslm_sft_paper",
+            mt_tokens=(128, 2048),
+            row_length=LENGTH,
+            global_batch=ROWS,
+        ),
         model=dataclasses.replace(LLAMA31_8B, vocabulary_size=132_480, compute_dtype="bfloat16", remat="full"),
         optimizer=OptimizerConfig(learning_rate=1e-5, warmup=0.03),
         train=TrainConfig(

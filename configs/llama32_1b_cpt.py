@@ -1,6 +1,7 @@
 """Stage 1 on one GPU: Llama-3.2-1B-Instruct, continual pre-training with the paper's hyper-parameters (section 2).
 
     cslm convert from-hf --source=Llama-3.2-1B-Instruct --output=runs/llama32
+    cslm prepare --config=configs/cpt_corpora.py --config.data.vocabulary=runs/llama32/vocabulary
     cslm train --config=configs/llama32_1b_cpt.py
 
 This trains everything, with float32 master weights, and is meant for 40 to 80 GB. For 24 GB there is LoRA: the published
@@ -34,7 +35,15 @@ def get_config():
     return Experiment(
         name="llama32_1b_cpt",
         workdir="runs/llama32_1b_cpt",
-        data=DataConfig(vocabulary="runs/llama32/vocabulary", mixture="cslm_cpt", row_length=LENGTH, global_batch=ROWS),
+        data=DataConfig(
+            records="runs/cpt_corpora/records",
+            cache="runs/cpt_corpora/cache",
+            vocabulary="runs/llama32/vocabulary",
+            mixture="cslm_cpt_paper",
+            mt_tokens=(128, 2048),
+            row_length=LENGTH,
+            global_batch=ROWS,
+        ),
         model=dataclasses.replace(LLAMA32_1B, vocabulary_size=132_480, compute_dtype="bfloat16", remat="full"),
         optimizer=OptimizerConfig(learning_rate=6e-5, warmup=0.03),
         train=TrainConfig(steps=round(TOKENS / (ROWS * LENGTH)), init_from="runs/llama32", accumulate=36, checkpoint_every=500),

@@ -1,5 +1,6 @@
 """Stage 2 on one GPU: the model of llama32_1b_cpt.py, fine-tuned with the paper's hyper-parameters (section 3).
 
+    cslm prepare --config=configs/sft_corpora.py --config.data.vocabulary=runs/llama32/vocabulary
     cslm train --config=configs/llama32_1b_sft.py
 
 This trains everything, with float32 master weights, and is meant for 40 to 80 GB. With LoRA (24 GB) it goes on with the
@@ -32,7 +33,15 @@ def get_config():
     return Experiment(
         name="llama32_1b_sft",
         workdir="runs/llama32_1b_sft",
-        data=DataConfig(vocabulary="runs/llama32/vocabulary", mixture="cslm_sft", row_length=LENGTH, global_batch=ROWS),
+        data=DataConfig(
+            records="runs/sft_corpora/records",
+            cache="runs/sft_corpora/cache",
+            vocabulary="runs/llama32/vocabulary",
+            mixture="cslm_sft_paper",
+            mt_tokens=(128, 2048),
+            row_length=LENGTH,
+            global_batch=ROWS,
+        ),
         model=dataclasses.replace(LLAMA32_1B, vocabulary_size=132_480, compute_dtype="bfloat16", remat="full"),
         optimizer=OptimizerConfig(learning_rate=1e-5, warmup=0.03),
         train=TrainConfig(

@@ -154,7 +154,7 @@ def test_the_shipped_configs_are_the_papers(name, rows, length, rate):
     config = experiments.load(CONFIGS / f"{name}.py")
     assert config.data.global_batch == rows and config.data.row_length == length
     assert config.optimizer.learning_rate == rate and config.optimizer.weight_decay == 0
-    tokens = {"cslm_cpt": 10e9, "cslm_sft": 0.5e9}[config.data.mixture]
+    tokens = {"cslm_cpt_paper": 10e9, "cslm_sft_paper": 0.5e9}[config.data.mixture]
     assert config.train.steps * rows * length == pytest.approx(tokens, rel=1e-3)
 
 
