@@ -24,7 +24,7 @@ CORPORA = (
     ),
     CorpusConfig("wenetspeech", "wenetspeech", f"{ROOT}/wenetspeech", "zh", use=("asr",)),
     CorpusConfig("wenetspeech4tts", "wenetspeech4tts", f"{ROOT}/wenetspeech4tts", "zh", use=("tts",)),
-    CorpusConfig("wmt17", "wmt", f"{ROOT}/wmt17", use=("mt",), options={"languages": ("zh", "en")}),
+    CorpusConfig("wmt17", "wmt", f"{ROOT}/wmt17", use=("mt",), options={"languages": ["zh", "en"]}),
     CorpusConfig("infinity_instruct", "sharegpt", f"{ROOT}/infinity_instruct", use=("text",)),
 )
 
