@@ -13,6 +13,7 @@ from cslm_jax.data.corpora import CorpusConfig, Recording, Rejected, SpokenDialo
 from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import align, aligners, ctc
 from cslm_jax.speech.align import Word
+from cslm_jax.speech.pauses import part_at_pauses
 from cslm_jax.speech.tokenizer import Analysis, SpeechTokenizer
 
 LogProbs = Float[np.ndarray, "T V"]
@@ -52,7 +53,7 @@ class Alignment:
             labels, rate, log_probs = self._listen(language, chosen, [waveforms[i] for i in mine], [analyses[i] for i in mine])
             texts = [recording.text for recording in chosen]
             for i, words in zip(mine, align.align_batch(texts, [language] * len(mine), log_probs, labels, rate), strict=True):
-                results[i] = words
+                results[i] = words if isinstance(words, BadRecord) else part_at_pauses(words, waveforms[i])
         return results
 
     def _listen(
