@@ -39,9 +39,11 @@ def part_at_pauses(words: Sequence[Word], waveform: Float[np.ndarray, "S"]) -> t
 def _loudness(waveform: Float[np.ndarray, "S"]) -> Float[np.ndarray, "T"]:
     """dB of each frame over itself and its neighbours, so that one period of a low voice fits in."""
     frames = np.reshape(waveform[: len(waveform) // HOP * HOP], (-1, HOP)).astype(np.float64)
+    if not len(frames):
+        return np.zeros(0)
     power = np.convolve(np.square(frames).mean(axis=1), np.full(3, 1 / 3), "same")
     decibels = 10 * np.log10(power + 1e-12)
-    return np.maximum(decibels, np.quantile(decibels, 0.95) - _SILENT) if len(decibels) else decibels
+    return np.maximum(decibels, np.quantile(decibels, 0.95) - _SILENT)
 
 
 def _quietest(loudness: Float[np.ndarray, "T"], start: float, end: float) -> tuple[float, float]:
