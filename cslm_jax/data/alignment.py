@@ -35,7 +35,7 @@ class Alignment:
             elif self._tokenizer().labels is None:
                 raise CslmError(
                     f"data.aligners has nothing for {language!r}, and the speech tokenizer in data.tokenizer has no recogniser "
-                    f"that could align spoken answers; set --config.data.aligners.{language} to a CTC model"
+                    f"that could align spoken answers; give a CTC model with --config.data.aligners {language} PATH"
                 )
 
     def words(

@@ -42,7 +42,8 @@ class DataConfig:
     """Directory of the speech tokenizer that `cslm tokenizer` trained, which is a CTC recogniser too; or the file of a
     published S3 tokenizer (ONNX, or safetensors with the names of the PyTorch one)."""
     aligners: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """CTC model by language that aligns answers in place of the tokenizer's own recogniser: folders of published ones."""
+    """CTC model by language that aligns answers in place of the tokenizer's own recogniser: the folder of a published one, an
+    ONNX file, or a folder of log-probabilities (see `cslm_jax.speech.aligners`)."""
     decoder: str = "decoder"
     """Directory of the speech decoder."""
     languages: tuple[str, ...] = ("en", "zh")

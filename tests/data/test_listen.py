@@ -75,8 +75,9 @@ def test_words_and_chunks_of_a_file(capsys, tokenizer, sounds):
 
 
 @pytest.mark.parametrize(
-    "text, file, says", [("dog", "bad.wav", "bad.wav.*cannot be read as sound"), ("龘", "a.wav", "alphabet"), ("one " * 90, "a.wav", "frames")]
-)  # fmt: skip
+    "text, file, says",
+    [("dog", "bad.wav", "bad.wav.*cannot be read as sound"), ("龘", "a.wav", "alphabet"), ("one " * 90, "a.wav", "frames")],
+)
 def test_what_cannot_be_aligned_is_told(capsys, tokenizer, sounds, text, file, says):
     code, out, err = run(capsys, "align", tokenizer, f"--text={text}", str(sounds / file))
     assert code == 2 and not out and re.search(says, err)
