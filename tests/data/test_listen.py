@@ -1,5 +1,6 @@
 """`cslm units` and `cslm align` on sound files: JSON for scripts, and a bad file costs nothing but itself."""
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import soundfile
 
 from cslm_jax import cli
+from cslm_jax.data import listen
 from cslm_jax.speech.ctc import Labels
 from cslm_jax.speech.s3 import S3Config
 from cslm_jax.speech.tokenizer import SpeechTokenizer, new_model
@@ -16,14 +18,17 @@ from cslm_jax.speech.tokenizer import SpeechTokenizer, new_model
 CONFIG = f"--config={Path(__file__).parents[2] / 'configs' / 'miniature_sft.py'}"
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory) -> Path:
+@functools.cache
+def tokenizer() -> SpeechTokenizer:
     """Random weights: which units and times come out does not matter here."""
     labels = Labels.from_texts(["abcdefghijklmnopqrstuvwxyz 狗"])
-    folder = tmp_path_factory.mktemp("tokenizer")
     sizes = S3Config(mels=40, width=16, heads=2, layers=1, codes=50, recogniser_layers=0)
-    SpeechTokenizer(new_model(sizes, labels), labels).save(folder)
-    return folder
+    return SpeechTokenizer(new_model(sizes, labels), labels, batch_seconds=4)
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch):
+    monkeypatch.setattr(listen.SpeechTokenizer, "load", lambda folder: tokenizer())
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +41,15 @@ def sounds(tmp_path_factory) -> Path:
     return folder
 
 
-def run(capsys, command: str, tokenizer: Path, *words: str) -> tuple[int, str, str]:
-    code = cli.main([command, CONFIG, f"--config.data.tokenizer={tokenizer}", *words])
+def run(capsys, command: str, *words: str) -> tuple[int, str, str]:
+    code = cli.main([command, CONFIG, *words])
     said = capsys.readouterr()
     return code, said.out, said.err
 
 
-def test_units_of_several_files_and_a_bad_one_among_them(capsys, tokenizer, sounds):
+def test_units_of_several_files_and_a_bad_one_among_them(capsys, sounds):
     files = [str(sounds / name) for name in ("a.wav", "bad.wav", "missing.wav", "b.wav")]
-    code, out, err = run(capsys, "units", tokenizer, *files)
+    code, out, err = run(capsys, "units", *files)
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["id"] for line in lines] == [files[0], files[3]]
     assert [set(line) for line in lines] == [{"id", "seconds", "units", "run_lengths"}] * 2
@@ -56,16 +61,16 @@ def test_units_of_several_files_and_a_bad_one_among_them(capsys, tokenizer, soun
     assert code == 2 and "2 of 4 files could not be read" in err
 
 
-def test_good_files_end_well_and_none_is_a_mistake(capsys, tokenizer, sounds):
-    assert run(capsys, "units", tokenizer, str(sounds / "a.wav"))[0] == 0
-    code, _, err = run(capsys, "units", tokenizer)
+def test_good_files_end_well_and_none_is_a_mistake(capsys, sounds):
+    assert run(capsys, "units", str(sounds / "a.wav"))[0] == 0
+    code, _, err = run(capsys, "units")
     assert code == 2 and "name at least one sound file" in err
 
 
-def test_words_and_chunks_of_a_file(capsys, tokenizer, sounds):
+def test_words_and_chunks_of_a_file(capsys, sounds):
     text = "one two, three four."
     words = ("--text", text, str(sounds / "b.wav"), "--config.data.chunk-size=2")
-    code, out, _ = run(capsys, "align", tokenizer, *words)
+    code, out, _ = run(capsys, "align", *words)
     found = json.loads(out)
     assert code == 0 and [word["word"] for word in found["words"]] == ["one", "two", "three", "four"]
     assert all(word["start"] < word["end"] for word in found["words"])
@@ -78,15 +83,15 @@ def test_words_and_chunks_of_a_file(capsys, tokenizer, sounds):
     "text, file, says",
     [("dog", "bad.wav", "bad.wav.*cannot be read as sound"), ("龘", "a.wav", "alphabet"), ("one " * 90, "a.wav", "frames")],
 )
-def test_what_cannot_be_aligned_is_told(capsys, tokenizer, sounds, text, file, says):
-    code, out, err = run(capsys, "align", tokenizer, f"--text={text}", str(sounds / file))
+def test_what_cannot_be_aligned_is_told(capsys, sounds, text, file, says):
+    code, out, err = run(capsys, "align", f"--text={text}", str(sounds / file))
     assert code == 2 and not out and re.search(says, err)
 
 
-def test_the_language_is_guessed_from_the_script(capsys, tokenizer, sounds):
+def test_the_language_is_guessed_from_the_script(capsys, sounds):
     """42 is said in Chinese, and so a star for this alphabet; the English of it would be found."""
-    code, out, _ = run(capsys, "align", tokenizer, "--text=狗42", str(sounds / "a.wav"))
+    code, out, _ = run(capsys, "align", "--text=狗42", str(sounds / "a.wav"))
     assert code == 0 and [word["word"] for word in json.loads(out)["words"]] == ["狗", "42"]
-    assert run(capsys, "align", tokenizer, "--text=42", str(sounds / "a.wav"))[0] == 0
-    code, _, err = run(capsys, "align", tokenizer, "--text=42", "--language=zh", str(sounds / "a.wav"))
+    assert run(capsys, "align", "--text=42", str(sounds / "a.wav"))[0] == 0
+    code, _, err = run(capsys, "align", "--text=42", "--language=zh", str(sounds / "a.wav"))
     assert code == 2 and "alphabet" in err
