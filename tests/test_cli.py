@@ -59,6 +59,14 @@ def test_mixture_and_languages_decide_the_weights(monkeypatch, words, mixture, l
         assert data.weights["asr_en"] == config_of(monkeypatch, CONFIG).data.weights["asr_en"]
 
 
+def test_a_file_behind_the_config_is_not_taken_for_a_second_config():
+    """`cslm units --config C FILE` without an equals sign."""
+    assert cli._take_choices(["--config", "c.py", "a.wav", "--config.data.languages", "en", "fr"]) == (
+        {"--config": ["c.py"], "--config.data.languages": ["en", "fr"]},
+        ["a.wav"],
+    )
+
+
 def test_weights_of_the_chosen_mixture_and_languages_are_flags(monkeypatch):
     words = ("--config.data.mixture=cslm_sft", "--config.data.languages", "en", "fr", "--config.data.weights.s2s_fr_en=0.7")
     assert config_of(monkeypatch, CONFIG, *words).data.weights["s2s_fr_en"] == 0.7

@@ -13,6 +13,7 @@ from cslm_jax.data.corpora import CorpusConfig, Recording, Rejected, SpokenDialo
 from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import align, aligners, ctc, espeak, warp
 from cslm_jax.speech.align import Word
+from cslm_jax.speech.pauses import part_at_pauses
 from cslm_jax.speech.tokenizer import Analysis, SpeechTokenizer
 
 LogProbs = Float[np.ndarray, "T V"]
@@ -36,7 +37,8 @@ class Alignment:
             elif self._tokenizer().labels is None:
                 raise CslmError(
                     f"data.aligners has nothing for {language!r}, and the speech tokenizer in data.tokenizer has no recogniser "
-                    f"that could align spoken answers; name a CTC model, or `{aligners.ESPEAK}`, which needs none"
+                    f"that could align spoken answers; give a CTC model with --config.data.aligners {language} PATH, or "
+                    f"`{aligners.ESPEAK}` in place of PATH, which needs no model"
                 )
 
     def words(
@@ -58,7 +60,7 @@ class Alignment:
                 labels, rate, log_probs = self._listen(language, chosen, heard, [analyses[i] for i in mine])
                 found = align.align_batch(texts, [language] * len(mine), log_probs, labels, rate)
             for i, words in zip(mine, found, strict=True):
-                results[i] = words
+                results[i] = words if isinstance(words, BadRecord) else part_at_pauses(words, waveforms[i])
         return results
 
     def _is_warped(self, language: str) -> bool:

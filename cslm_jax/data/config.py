@@ -46,8 +46,8 @@ class DataConfig:
     """Directory of the speech tokenizer that `cslm tokenizer` trained, which is a CTC recogniser too; or the file of a
     published S3 tokenizer (ONNX, or safetensors with the names of the PyTorch one)."""
     aligners: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """What aligns answers by language, in place of the tokenizer's own recogniser: the folder of a CTC model (wav2vec 2.0,
-    SenseVoice, ...; speech/aligners.py), or `espeak`, which needs no model."""
+    """What aligns answers by language, in place of the tokenizer's own recogniser: the folder of a published CTC model, an
+    ONNX file, a folder of log-probabilities (speech/aligners.py), or `espeak`, which needs no model."""
     decoder: str = "decoder"
     """Directory of the speech decoder."""
     languages: tuple[str, ...] = ("en", "zh")

@@ -6,11 +6,11 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from cslm_jax.config import Experiment
 from cslm_jax.data.alignment import Alignment
@@ -22,8 +22,10 @@ from cslm_jax.speech.align import Word, chunk
 from cslm_jax.speech.tokenizer import SpeechTokenizer
 from cslm_jax.speech.units import Speech
 
+_FILE = arg(metavar="FILE")
 
-def units(config: Experiment, files: Positional[tuple[str, ...]]) -> None:
+
+def units(config: Experiment, files: Annotated[Positional[tuple[str, ...]], _FILE]) -> None:
     """Prints a line of JSON a file, in order: id (the file), seconds, units and run_lengths.
 
     Args:
@@ -56,7 +58,7 @@ def _hear(files: Sequence[str], tokenizer: SpeechTokenizer) -> Iterator[tuple[st
         yield file, sound if isinstance(sound, BadRecord) else next(analyses).speech
 
 
-def align(config: Experiment, file: Positional[str], text: str, language: str = "") -> None:
+def align(config: Experiment, file: Annotated[Positional[str], _FILE], text: str, language: str = "") -> None:
     """Prints an object with the words of a recording and its chunks, as `cslm prepare` makes them, with their times in seconds.
 
     Args:

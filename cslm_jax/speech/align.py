@@ -17,9 +17,10 @@ The paper leaves open how its chunks are made in detail; decided here, each with
 * **No punctuation.** A piece of more than LONGEST chunk sizes is cut at the widest silence that leaves a
   chunk on either side.
 * **Short tail.** Fewer words than a chunk at the end join the piece before them.
-* **Where the sound is cut.** In the middle of the gap between two words. The first piece begins with the
-  recording and the last one ends with it, so that the pieces share no frame and lose none. Cutting comes
-  before merging: each piece's units are merged by themselves (`Speech.cut`).
+* **Where the sound is cut.** In the middle of the gap between two words, after `pauses.part_at_pauses` has shrunk the
+  gap to its quietest stretch: CTC labels are peaks, and the middle between two may lie inside a word. The first
+  piece begins with the recording and the last one ends with it, so that the pieces share no frame and lose none.
+  Cutting comes before merging: each piece's units are merged by themselves (`Speech.cut`).
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def test_answers_that_nothing_can_align_are_told_before_any_work(data, monkeypat
     monkeypatch.setattr(Recording, "load", lambda self: pytest.fail("work began"))
     monkeypatch.setattr(corpora, "read", lambda corpus: iter([talk("1")]))
     without = dataclasses.replace(data, aligners={})
-    with pytest.raises(CslmError, match=r"data.aligners has nothing for 'en'.*`espeak`, which needs none"):
+    with pytest.raises(CslmError, match=r"data.aligners has nothing for 'en'.*--config.data.aligners en PATH, or `espeak`"):
         prepare.make_records_of([DIALOGUES], without)
     with pytest.raises(CslmError, match=r"data.aligners.en: .*nowhere is no aligner"):
         prepare.make_records_of([DIALOGUES], dataclasses.replace(data, aligners={"en": "nowhere"}))
