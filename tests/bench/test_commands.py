@@ -9,6 +9,7 @@ from cslm_jax.bench.attention import attention
 from cslm_jax.bench.generate import generate
 from cslm_jax.bench.loader import loader
 from cslm_jax.bench.loss import loss
+from cslm_jax.bench.prepare import prepare
 from cslm_jax.bench.step import step
 from cslm_jax.errors import CslmError
 
@@ -19,7 +20,7 @@ def positive(spread) -> bool:
 
 def test_every_benchmark_is_a_command():
     names = [name for name in cli.COMMANDS if name.startswith("bench ")]
-    assert len(names) == 7 and all(callable(cli._command(name)) for name in names)
+    assert len(names) == 8 and all(callable(cli._command(name)) for name in names)
 
 
 def test_step(bare, measure, capsys):
@@ -60,6 +61,16 @@ def test_attention_measures_the_kernels_of_this_machine(bare, measure):
 def test_loader(bare, measure):
     (result,) = measure(loader, bare, steps=3, repetitions=2)
     assert positive(result["tokens_per_second"]) and result["density"] == pytest.approx(31.5 / 32)
+
+
+def test_prepare(bare, measure, capsys):
+    results = measure(prepare, bare, examples=30, repetitions=2, entries=3)
+    assert [result["task"] for result in results] == ["mt_en_zh", "asr_en", "tts_zh", "text_en"]
+    for result in results:
+        assert result["examples"] == 30 and 10 < result["tokens_per_example"] < 300
+        assert positive(result["examples_per_second"]) and positive(result["examples_per_cpu_second"])
+        assert len(result["profile"]) == 3 and all(0 < share < 1 for share in result["profile"].values())
+    assert f"%  {next(iter(results[0]['profile']))}" in capsys.readouterr().out
 
 
 def test_generate(bare, measure):
