@@ -127,12 +127,16 @@ class Rejected:
 
 @dataclasses.dataclass(frozen=True)
 class WrittenDialogue:
-    """A question and its answer as text, by language; to be spoken by a synthesiser."""
+    """A question and its answer as text, by language; the corpus's `speak` makes it a spoken dialogue."""
 
     id: str
     question: Mapping[str, str]
     answer: Mapping[str, str]
     split: Split = "train"
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return (*self.question, *self.answer)
 
 
 Item = Recording | SpokenDialogueItem | WrittenDialogue | Translation | Dialogue | Rejected
