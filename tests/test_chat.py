@@ -49,6 +49,26 @@ def test_fixed_ratio_is_13_text_tokens_then_26_units(vocabulary):
     assert parsed.text == text.strip() and parsed.units.tolist() == units.tolist()
 
 
+def test_many_chats_at_once_are_those_one_by_one(vocabulary):
+    """Whatever they share, however their texts and units stand beside each other, and if one says nothing."""
+    chats = [
+        [Message("user", ("where?",)), Message("assistant", ("there.",))],
+        [Message("user", ("This is input: ", Units(np.array([7, 9])), ".")), Message("assistant", ("where", "?"))],
+        [Message("user", ())],
+        [Message("system", ("where?",)), Message("assistant", ("", "it ", "lives", Units(np.array([1])), "", " there"))],
+    ]
+    together = chat.finish([chat.draft(messages, vocabulary) for messages in chats], vocabulary)
+    for messages, encoded in zip(chats, together, strict=True):
+        said = "".join(turn(message.role, "".join(map(written, message.content))) for message in messages)
+        assert encoded.tokens.tolist() == [vocabulary.bos, *vocabulary.encode(said)]
+        assert encoded.tokens.dtype == np.int32 and encoded.loss_weights.dtype == np.float32
+        assert np.array_equal(encoded.loss_weights, chat.encode(messages, vocabulary).loss_weights)
+
+
+def written(part) -> str:
+    return part if isinstance(part, str) else "<sosp>" + "".join(f"<{code}>" for code in part.codes) + "<eosp>"
+
+
 def test_only_assistant_content_and_its_end_are_trained_in_every_turn(vocabulary):
     messages = [Message("system", ("x",)), *[Message("user", ("where?",)), Message("assistant", ("there.",))] * 2]
     encoded = chat.encode(messages, vocabulary)

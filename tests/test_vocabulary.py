@@ -17,24 +17,29 @@ def vocabulary() -> JointVocabulary:
     return JointVocabulary(SentencePieceText.train(LINES, 340), codes=64)
 
 
-@pytest.mark.parametrize(
-    "string",
-    [
-        "the red cat<sosp><1><63><eosp>红色的",
-        "  two  spaces  ",
-        "a\n\nb\nc\td",
-        "😀 never seen é",
-        "▁the▁▁ red ▁cat",
-        "[question]: what?; [answer]: that<sosp><0><eosp>",
-        "<007> <-1> <1.5> <> < 3>",
-        "<|start_header_id|>user<|end_header_id|>\n\nx<|eot_id|>",
-        "",
-    ],
-)
+STRINGS = [
+    "the red cat<sosp><1><63><eosp>红色的",
+    "  two  spaces  ",
+    "a\n\nb\nc\td",
+    "😀 never seen é",
+    "▁the▁▁ red ▁cat",
+    "[question]: what?; [answer]: that<sosp><0><eosp>",
+    "<007> <-1> <1.5> <> < 3>",
+    "<|start_header_id|>user<|end_header_id|>\n\nx<|eot_id|>",
+    "",
+]
+
+
+@pytest.mark.parametrize("string", STRINGS)
 def test_mixed_strings_come_back_exactly(vocabulary, string):
     ids = vocabulary.encode(string)
     assert vocabulary.decode(ids) == string
     assert vocabulary.encode(vocabulary.decode(ids)) == ids
+
+
+def test_many_texts_at_once_are_those_one_by_one(vocabulary):
+    assert vocabulary.encode_texts(STRINGS) == list(map(vocabulary.encode_text, STRINGS))
+    assert vocabulary.encode_texts([]) == []
 
 
 def test_every_unit_and_marker_is_one_id(vocabulary):
@@ -62,6 +67,13 @@ def test_plain_text_never_becomes_speech(vocabulary):
 def test_a_unit_out_of_range_is_named(vocabulary, code):
     with pytest.raises(BadRecord, match=f"<{code}>.*64 codes"):
         vocabulary.encode(f"<sosp><{code}><eosp>")
+
+
+@pytest.mark.parametrize("codes", [[0, 64, 1], [3, -1], [-(2**31)]])
+def test_the_first_of_many_units_out_of_range_is_named(vocabulary, codes):
+    wrong = next(code for code in codes if not 0 <= code < 64)
+    with pytest.raises(BadRecord, match=f"<{wrong}>.*64 codes"):
+        vocabulary.unit_ids(np.array(codes))
 
 
 def test_a_saved_vocabulary_is_the_same_one(vocabulary, tmp_path):

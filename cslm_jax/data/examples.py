@@ -6,6 +6,7 @@ caches and seqio's tasks (tasks.py) both read from here.
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -39,8 +40,17 @@ def read_examples(
         CslmError: a shard is truncated or corrupted; the message names the file.
     """
     drafts = _read_drafts(task, split, config, vocabulary, set_aside)
-    while together := list(itertools.islice(drafts, _TOGETHER)):
-        yield from _finished(together, vocabulary)
+    groups = iter(lambda: list(itertools.islice(drafts, _TOGETHER)), [])
+    # Tokenizers let go of the interpreter: while one group becomes tokens, the next is read.
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        waiting = None
+        for group in groups:
+            begun = thread.submit(_finished, group, vocabulary)
+            if waiting is not None:
+                yield from waiting.result()
+            waiting = begun
+        if waiting is not None:
+            yield from waiting.result()
 
 
 def _read_drafts(
@@ -98,11 +108,9 @@ def _drafts(record: Record, task: TaskSpec, config: DataConfig, vocabulary: Join
         yield record.id, chat.draft(_CHATS[task.family](record, task, config, vocabulary), vocabulary, config.chat)
 
 
-def _finished(drafts: Sequence[tuple[str, Draft]], vocabulary: JointVocabulary) -> Iterator[Example]:
-    if drafts:
-        ids, chats = zip(*drafts, strict=True)
-        for id, encoded in zip(ids, chat.finish(chats, vocabulary), strict=True):
-            yield Example(id, encoded.tokens, encoded.loss_weights)
+def _finished(drafts: Sequence[tuple[str, Draft]], vocabulary: JointVocabulary) -> list[Example]:
+    encoded = chat.finish([draft for _, draft in drafts], vocabulary) if drafts else []
+    return [Example(id, each.tokens, each.loss_weights) for (id, _), each in zip(drafts, encoded, strict=True)]
 
 
 # Questions, as evaluation asks them too ------------------------------------------------------------

@@ -10,6 +10,7 @@ from cslm_jax.bench.attention import attention
 from cslm_jax.bench.generate import generate
 from cslm_jax.bench.loader import loader
 from cslm_jax.bench.loss import loss
+from cslm_jax.bench.prepare import prepare
 from cslm_jax.bench.step import step
 from cslm_jax.errors import CslmError
 
@@ -67,6 +68,16 @@ def test_align(bare, measure):
     plain, batched = measure(align, bare, batch=2, frames=20, labels=5, repetitions=2)
     assert (plain["paths"], batched["paths"]) == ("numpy", "batched") and batched["paths_equal"] == "True"
     assert batched["times_faster"] == pytest.approx(plain["seconds"]["median"] / batched["seconds"]["median"])
+
+
+def test_prepare(bare, measure, capsys):
+    results = measure(prepare, bare, examples=30, repetitions=2, entries=3)
+    assert [result["task"] for result in results] == ["mt_en_zh", "asr_en", "tts_zh", "text_en"]
+    for result in results:
+        assert result["examples"] == 30 and 10 < result["tokens_per_example"] < 300
+        assert positive(result["examples_per_second"]) and positive(result["examples_per_cpu_second"])
+        assert len(result["profile"]) == 3 and all(0 < share < 1 for share in result["profile"].values())
+    assert f"%  {next(iter(results[0]['profile']))}" in capsys.readouterr().out
 
 
 def test_generate(bare, measure):

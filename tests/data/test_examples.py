@@ -8,8 +8,8 @@ from made_up_world import CODES, spoken
 
 from cslm_jax.data.catalogue import tasks
 from cslm_jax.data.config import DataConfig
-from cslm_jax.data.examples import examples, pieces, takes
-from cslm_jax.data.records import Dialogue, SpokenDialogue, Translation, Utterance
+from cslm_jax.data.examples import _TOGETHER, examples, pieces, read_examples, takes
+from cslm_jax.data.records import Dialogue, SpokenDialogue, Translation, Utterance, write_records
 from cslm_jax.errors import BadRecord
 from cslm_jax.speech.units import Speech
 
@@ -175,3 +175,19 @@ def test_header_loss_and_double_bos_reproduce_the_scripts(vocabulary):
     whole, trained = only(UTTERANCE, "asr_en", vocabulary, config)
     assert whole.startswith("<|begin_of_text|><|begin_of_text|>")
     assert trained == "<|start_header_id|>assistant<|end_header_id|>\n\na red dog<|eot_id|>"
+
+
+def test_groups_lose_nothing_and_keep_the_order(tmp_path, vocabulary):
+    """Texts are encoded in groups; bad records lie inside of one and at the seams, and the last group is not full."""
+    bad = {3, _TOGETHER - 1, _TOGETHER, 2 * _TOGETHER}
+    made = [
+        Utterance(id=str(i), language="en", text=f"dog {i}", speech=Speech.from_frames(np.array([CODES if i in bad else 1])))
+        for i in range(2 * _TOGETHER + 10)
+    ]
+    write_records(tmp_path / "records" / "corpus", made)
+    config, aside = DataConfig(records=str(tmp_path / "records")), []
+    found = list(read_examples(TASKS["asr_en"], "train", config, vocabulary, lambda id, error: aside.append(int(id))))
+    assert [int(example.id) for example in found] == [i for i in range(len(made)) if i not in bad]
+    assert set(aside) == bad
+    for example, record in zip(found, [record for record in made if int(record.id) not in bad], strict=True):
+        assert vocabulary.decode(example.tokens.tolist()).endswith(f"{record.text}<|eot_id|>")

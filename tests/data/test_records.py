@@ -70,6 +70,7 @@ GOOD = speech(0, 20)
           for id in ("a\nb", "a\n", "a\rb", "a\u2028b", "a\x85b")],
         ("split", lambda: Utterance(id="a", language="en", text="a", speech=GOOD, split="test")),
         ("text", lambda: Utterance(id="a", language="en", text="  ", speech=GOOD)),
+        ("text", lambda: Utterance(id="a", language="en", text="half of \ud83d", speech=GOOD)),
         ("language", lambda: Utterance(id="a", language="", text="a", speech=GOOD)),
         ("speech", lambda: Utterance(id="a", language="en", text="a", speech=None)),
         ("speech", lambda: Utterance(id="a", language="en", text="a", speech=Speech.from_frames(np.zeros(0, int)))),

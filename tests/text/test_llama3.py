@@ -56,6 +56,10 @@ def reference(text) -> tiktoken.Encoding:
     return tiktoken.Encoding("llama3", pat_str=SPLIT, mergeable_ranks=ranks, special_tokens={})
 
 
+def test_many_texts_at_once_are_those_of_tiktoken(text, reference):
+    assert text.encode_all(TEXTS) == [reference.encode_ordinary(string) for string in TEXTS]
+
+
 @pytest.mark.parametrize("string", TEXTS)
 def test_ids_are_those_of_tiktoken(text, reference, string):
     assert text.encode(string) == reference.encode_ordinary(string)

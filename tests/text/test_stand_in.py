@@ -18,3 +18,5 @@ def test_text_needs_a_vocabulary():
     assert made.decode([5, made.eot]) == "[5]<|eot_id|>"
     with pytest.raises(CslmError, match="cslm vocabulary"):
         made.encode_text("hello")
+    with pytest.raises(CslmError, match="cslm vocabulary"):
+        made.encode_texts(["hello"])

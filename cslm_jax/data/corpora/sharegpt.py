@@ -71,7 +71,7 @@ def _turn(turn: Any, path: str) -> tuple[Role, str]:
     if not isinstance(turn, Mapping):
         raise BadRecord("text", f"field `{path}` is {repr(turn)[:40]}; it must be an object")
     who = next((turn[key] for key in _WHO if key in turn), None)
-    if who not in _ROLES:
+    if not isinstance(who, str) or who not in _ROLES:
         raise BadRecord("text", f"field `{path}` is said by {who!r}; known are {', '.join(_ROLES)}")
     return _ROLES[who], _text(next((turn[key] for key in _WHAT if turn.get(key) is not None), None), path)
 

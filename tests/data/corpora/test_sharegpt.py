@@ -114,6 +114,7 @@ def test_the_language_is_told_or_seen(tmp_path):
         ('{"conversations": "x"}', "field `conversations` is 'x'"),
         ('{"conversations": ["x"]}', r"field `conversations\[0\]`"),
         ('{"conversations": [{"from": "tool", "value": "x"}]}', "said by 'tool'"),
+        ('{"conversations": [{"from": ["gpt"], "value": "x"}]}', "said by"),
         ('{"conversations": [{"from": "gpt", "value": null}]}', r"field `conversations\[0\]` has no text"),
         ('{"conversations": [{"from": "human", "value": "x"}]}', "no question of the user with an answer"),
         ('{"conversations": [{"from": "human", "value": " "}, {"from": "gpt", "value": "x"}]}', r"turns\[0\]` is empty"),
