@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from cslm_jax.data import corpora
-from cslm_jax.data.corpora import CorpusConfig, Recording, SpokenDialogueItem
+from cslm_jax.data.corpora import CorpusConfig, Recording, SpokenDialogueItem, WrittenDialogue
+from cslm_jax.data.speak.config import EspeakConfig, SpeakConfig
 from cslm_jax.errors import CslmError
 from cslm_jax.evaluate.natural import NaturalRecordings
 
@@ -46,3 +47,17 @@ def test_a_recording_that_is_gone_is_named(natural):
         natural.load("2", "text")
     with pytest.raises(CslmError):
         natural.load("1", "learnt")
+
+
+def written(corpus: CorpusConfig):
+    for split in ("train", "validation"):
+        yield WrittenDialogue(split, {"en": "why"}, {"en": "a red dog"}, split)
+
+
+def test_questions_that_were_synthesised_are_found(tmp_path):
+    """Only the held-out ones are: the others would be translated for nothing."""
+    speak = SpeakConfig({"en": EspeakConfig()}, {"en": EspeakConfig()}, cache=str(tmp_path))
+    natural = NaturalRecordings([CorpusConfig("a", f"{__name__}:written", speak=speak)])
+    assert len(natural.load("validation", "why")) > 1600 and len(list(tmp_path.rglob("*.flac"))) == 1
+    with pytest.raises(CslmError, match="'train'"):
+        natural.load("train", "why")

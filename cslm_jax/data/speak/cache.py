@@ -13,13 +13,12 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
 import soundfile
-from jaxtyping import Float, Int16
 
 from cslm_jax.data import files
+from cslm_jax.data.speak.sound import Sound
 from cslm_jax.errors import CslmError
 
 logger = logging.getLogger(__name__)
@@ -28,25 +27,6 @@ T = TypeVar("T")
 
 Asked = Mapping[str, Any]
 """All that decides an answer, without secrets."""
-
-
-class Sound(NamedTuple):
-    """One channel of 16-bit samples: what a FLAC file holds exactly, so that a fresh sound equals a kept one."""
-
-    samples: Int16[np.ndarray, "S"]
-    rate: int
-
-    @classmethod
-    def of(cls, waveform: Float[np.ndarray, "S"], rate: int) -> Sound:
-        return cls(np.clip(np.rint(waveform * 32768), -32768, 32767).astype(np.int16), rate)
-
-    @property
-    def waveform(self) -> Float[np.ndarray, "S"]:
-        return self.samples.astype(np.float32) / 32768
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(f"{self.rate} ".encode() + self.samples.astype("<i2").tobytes()).hexdigest()
 
 
 class Cache:

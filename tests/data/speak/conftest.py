@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from cslm_jax.data.speak.tts import say
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 
@@ -101,3 +103,16 @@ def sound_file(samples: np.ndarray, rate: int = 22050, format: str = "WAV", subt
 def completion(text: str | None, finish: str = "stop") -> bytes:
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
     return json.dumps({"object": "chat.completion", "choices": [choice]}).encode()
+
+
+TEXT = "the red dog; 'quoted' $HOME {voice} 一只红狗"
+
+
+@pytest.fixture
+def spoken(tmp_path):
+    """Function of a synthesiser and a text: its sound."""
+
+    def spoken(tts, text=TEXT, voice="anna", failures_in_a_row=20):
+        return say(text, "en", voice, "answer[en]", tts, str(tmp_path / "spoken"), failures_in_a_row)
+
+    return spoken

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from cslm_jax.data.speak.cache import Cache, Sound
+from cslm_jax.data.speak.cache import Cache
+from cslm_jax.data.speak.sound import Sound
 from cslm_jax.errors import CslmError
 
 ASKED = {"text": "一只 red dog", "voice": "anna"}
@@ -29,7 +30,7 @@ def test_what_is_kept_is_found(tmp_path):
 
 def test_a_fresh_sound_is_the_sound_that_will_be_found(tmp_path):
     wave = np.array([0.0, 1e-5, 0.3, -1.0, 1.7], np.float32)
-    fresh = Sound.of(wave, 16000)
+    fresh = Sound.of(wave, 16000, "me")
     Cache(tmp_path).keep_sound(ASKED, fresh)
     np.testing.assert_array_equal(Cache(tmp_path).find_sound(ASKED).waveform, fresh.waveform)
     np.testing.assert_allclose(fresh.waveform, np.clip(wave, -1, 1), atol=2**-15)
