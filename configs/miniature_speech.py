@@ -1,4 +1,4 @@
-"""Spoken dialogues from text in small: the text dialogues of the miniature, spoken by espeak-ng as sft_speech.py has them
+"""Spoken dialogues from text in small: the text dialogues of the miniature, spoken by espeak-ng as sft_corpora.py has them
 spoken by a server; each in the one language that it is written in.
 
     cslm prepare --config=configs/miniature_speech.py

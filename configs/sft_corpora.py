@@ -1,9 +1,10 @@
-"""The spoken dialogues of stage 2 from text (paper section 3): InstructS2S and its Chinese translation within each language,
-Alpaca in English and Chinese across them; translated by a language model, spoken by CosyVoice.
+"""The corpora of stage 2 as the paper has them (section 3): InstructS2S and its Chinese translation within each language, Alpaca
+in English and Chinese across them, translated by a language model and spoken by CosyVoice; and text and translations that were
+learnt in stage 1, to be kept.
 
     cd CosyVoice/runtime/python/fastapi && python3 server.py --port 50000 --model_dir iic/CosyVoice-300M-SFT
     vllm serve Qwen/Qwen2.5-7B-Instruct --port 8000
-    cslm prepare --config=configs/sft_speech.py --config.data.prepare.processes=8
+    CSLM_CORPORA=/data cslm prepare --config=configs/sft_corpora.py --config.data.prepare.processes=8
 
 Each process of `cslm prepare` waits for one sound at a time, so `processes` is how many the server is asked for at once. The
 folder `spoken` holds all that was translated and spoken; nothing in it is made again, whoever runs this next. Synthesis with
@@ -21,6 +22,7 @@ from cslm_jax.data.config import DataConfig
 from cslm_jax.data.corpora import CorpusConfig
 from cslm_jax.data.speak.config import EndpointConfig, HttpConfig, SpeakConfig, TranslatorConfig
 
+ROOT = os.environ.get("CSLM_CORPORA", "corpora")
 TTS = os.environ.get("CSLM_TTS", "http://localhost:50000")
 LLM = os.environ.get("CSLM_LLM", "http://localhost:8000/v1")
 
@@ -42,27 +44,31 @@ SPEAK = SpeakConfig(
 
 CORPORA = (
     CorpusConfig(
-        "instructs2s", "instructs2s", "data/instruct_en_200k_data_cosy2.json",
+        "instructs2s", "instructs2s", f"{ROOT}/InstructS2S-200K/instruct_en_200k_data_cosy2.json",
         use=("s2s_mono",), options={"form": "written"}, speak=SPEAK,
     ),
     CorpusConfig(
-        "alpaca", "alpaca", "data/alpaca",
+        "alpaca", "alpaca", f"{ROOT}/alpaca",
         use=("s2s_cross",), options={"files": {"en": "alpaca_data.json", "zh": "alpaca_data_zh.json"}}, speak=SPEAK,
     ),
+    CorpusConfig("infinity_instruct", "sharegpt", f"{ROOT}/infinity_instruct", use=("text",), limit=400_000),
+    CorpusConfig("wmt17", "wmt", f"{ROOT}/wmt17", use=("mt",), limit=200_000, options={"languages": ["zh", "en"]}),
 )  # fmt: skip
 
 
 def get_config():
     return Experiment(
-        name="sft_speech",
-        workdir="runs/sft_speech",
+        name="sft_corpora",
+        workdir="runs/sft_corpora",
         corpora=CORPORA,
         data=DataConfig(
             records="{workdir}/records",
             cache="{workdir}/cache",
             tokenizer="CosyVoice-300M-25Hz/speech_tokenizer_v1.onnx",
             vocabulary="runs/llama31/vocabulary",
-            mixture="cslm_sft",
+            aligners={"en": "wav2vec2-base-960h", "zh": "SenseVoiceSmall"},
+            mixture="cslm_sft_paper",
+            mt_tokens=(128, 2048),
             row_length=4096,
         ),
     )
