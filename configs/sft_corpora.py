@@ -52,7 +52,8 @@ CORPORA = (
         use=("s2s_cross",), options={"files": {"en": "alpaca_data.json", "zh": "alpaca_data_zh.json"}}, speak=SPEAK,
     ),
     CorpusConfig("infinity_instruct", "sharegpt", f"{ROOT}/infinity_instruct", use=("text",), limit=400_000),
-    CorpusConfig("wmt17", "wmt", f"{ROOT}/wmt17", use=("mt",), limit=200_000, options={"languages": ["zh", "en"]}),
+    # How many of them are 128 to 2,048 tokens long is not known before; the mixture decides how often they are seen.
+    CorpusConfig("wmt17", "wmt", f"{ROOT}/wmt17", use=("mt",), limit=4_000_000, options={"languages": ["zh", "en"]}),
 )  # fmt: skip
 
 
