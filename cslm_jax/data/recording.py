@@ -164,7 +164,8 @@ def _attempt(
         return record
     except BadRecord as error:
         kind = Postponed if isinstance(error, TryAgain) else Rejected
-        return kind(item.id, recording.file if recording else _file(item), error.stage, error.reason)
+        place = recording.file or recording.id if recording else _file(item)
+        return kind(item.id, place, error.stage, error.reason)
 
 
 def _check(recording: Recording, heard: Heard | BadRecord) -> None:

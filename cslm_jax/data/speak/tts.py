@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -41,7 +42,7 @@ def say(
     """
     try:
         sound = _sound(text, language, voice, tts, Cache(cache), failures_in_a_row)
-        audio.check(sound.samples, sound.rate)
+        audio.check(sound.samples, sound.rate, 0, math.inf)  # how long a recording may be is not decided here
     except BadRecord as error:
         raise type(error)(error.stage, f"field `{field}`: {error.reason}") from error
     return sound.waveform if sound.rate == audio.SAMPLE_RATE else soxr.resample(sound.waveform, sound.rate, audio.SAMPLE_RATE)

@@ -94,7 +94,6 @@ NAN = np.full(9000, np.nan, np.float32)
         ((200, {}, sound_file(np.zeros(0, np.float32))), 0, BadRecord, "is empty"),
         ((200, {}, sound_file(NAN, subtype="FLOAT")), 0, BadRecord, "NaN"),
         ((200, {}, sound_file(np.zeros(9000, np.float32))), 0, BadRecord, "silent"),
-        ((200, {}, sound_file(np.ones(16000 * 40, np.float32), 16000)), 0, BadRecord, "lasts 40.00 s"),
         ((500, {}, b"CUDA out of memory"), 0, TryAgain, "status 500: CUDA out of memory (2 attempts)"),
         ((422, {}, b'{"detail": "text too long"}'), 0, TryAgain, "status 422: text too long"),
     ],
@@ -105,7 +104,7 @@ def test_what_is_no_speech(server, http, spoken, answer, pcm_rate, error, says):
     server.answer = lambda request, before: answer
     with pytest.raises(BadRecord) as caught:
         spoken(dataclasses.replace(http, pcm_rate=pcm_rate))
-    assert type(caught.value) is error and (server.url in caught.value.reason or says in ("silent", "lasts 40.00 s"))
+    assert type(caught.value) is error and (server.url in caught.value.reason or says == "silent")
     assert "field `answer[en]`" in caught.value.reason and says in caught.value.reason
 
 

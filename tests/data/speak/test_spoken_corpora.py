@@ -150,6 +150,16 @@ def test_every_direction_is_made_and_nothing_is_asked_for_twice(served, server, 
     assert len(server.requests) == 2 * 5 and len(other_server.requests) == 4 * 6
 
 
+def test_workers_share_what_was_spoken(served, server, other_server, tmp_path):
+    """Each translates and speaks its own shards only, and together they give what one gives."""
+    shared = dataclasses.replace(served.data, records=str(tmp_path / "shared"))
+    prepare.make_records_of(served.corpora, shared, 1, 2)
+    assert len(server.requests) == 2 * 2 and len(other_server.requests) == 4 * 2  # d2 and d3
+    prepare.make_records_of(served.corpora, shared, 0, 2)
+    assert made(served, tmp_path / "alone") == made(served, tmp_path / "shared")
+    assert len(server.requests) == 2 * 5 and len(other_server.requests) == 4 * 6
+
+
 def test_a_server_that_moved_is_no_other_server(served, server, other_server, tmp_path):
     """Where it is and how patiently it is asked decide no record."""
     tts = served.corpora[0].speak.question["en"]
@@ -203,6 +213,17 @@ def test_a_server_that_is_gone_stops_the_work_and_another_run_goes_on(served, ot
     assert not [path for path in (tmp_path / "again").rglob("*") if path.suffix == ".tmp"]
     other_server.answer = works
     assert made(served, tmp_path / "again") == whole
+
+
+def test_an_answer_that_is_too_long_is_set_aside_for_good(served, other_server, tmp_path):
+    works, endless = other_server.answer, sound_file(np.full(16000 * 40, 0.1, np.float32), 16000)
+    other_server.answer = lambda request, before: (200, {}, endless) if b"no no no no" in request.body else works(request, before)
+    made(served, tmp_path / "records")
+    (line,) = rejected(tmp_path / "records")
+    assert (line["id"], line["file"], line["stage"]) == ("d4", "d4 question[en]", "audio") and "lasts 40.00 s" in line["reason"]
+    other_server.requests.clear()
+    made(served, tmp_path / "records")
+    assert not other_server.requests and not any("retry" in shard.content for shard in shards.finished(tmp_path / "records"))
 
 
 @pytest.mark.parametrize("fails", [0, 1], ids=["translator", "synthesiser"])
