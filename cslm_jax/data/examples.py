@@ -18,7 +18,7 @@ from cslm_jax.data.catalogue import READS, Family, TaskSpec
 from cslm_jax.data.config import DataConfig, Split
 from cslm_jax.data.records import Dialogue, Record, SpokenDialogue, SpokenText, Translation, Utterance
 from cslm_jax.errors import BadRecord
-from cslm_jax.speech.align import chunk
+from cslm_jax.speech.chunks import chunk
 from cslm_jax.vocabulary import JointVocabulary
 
 SetAside = Callable[[str, BadRecord], None]
