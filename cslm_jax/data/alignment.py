@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from cslm_jax.data import corpora
-from cslm_jax.data.corpora import CorpusConfig, Recording, Rejected, SpokenDialogueItem
+from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected, SpokenDialogueItem
 from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import align, aligners, ctc, espeak, warp
 from cslm_jax.speech.align import Word
@@ -17,6 +18,16 @@ from cslm_jax.speech.pauses import part_at_pauses
 from cslm_jax.speech.tokenizer import Analysis, SpeechTokenizer
 
 LogProbs = Float[np.ndarray, "T V"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Heard:
+    """What was made of the sound of a recording."""
+
+    waveform: Float[np.ndarray, "S"]
+    analysis: Analysis
+    words: tuple[Word, ...] | BadRecord = ()
+    """Of answers only: when they are spoken, or why that is not known."""
 
 
 class Alignment:
@@ -40,6 +51,19 @@ class Alignment:
                     f"that could align spoken answers; give a CTC model with --config.data.aligners {language} PATH, or "
                     f"`{aligners.ESPEAK}` in place of PATH, which needs no model"
                 )
+
+    def of_answers(
+        self, group: Sequence[Item], heard: Sequence[Heard | BadRecord], languages: Sequence[str]
+    ) -> list[Heard | BadRecord]:
+        """The recordings of a group of items with the words of the answers among them that are in one of the languages."""
+        recordings = [recording for item in group for recording in corpora.recordings(item)]
+        answers = [answer for item in group for answer in _are_answers(item)]
+        asked = [
+            i for i, one in enumerate(heard) if answers[i] and recordings[i].language in languages and isinstance(one, Heard)
+        ]
+        waveforms, analyses = [heard[i].waveform for i in asked], [heard[i].analysis for i in asked]
+        words = dict(zip(asked, self.words([recordings[i] for i in asked], waveforms, analyses), strict=True))
+        return [dataclasses.replace(one, words=words[i]) if i in words else one for i, one in enumerate(heard)]
 
     def words(
         self, recordings: Sequence[Recording], waveforms: Sequence[Float[np.ndarray, "_"]], analyses: Sequence[Analysis]
@@ -81,6 +105,13 @@ def _warped(text: str, waveform: Float[np.ndarray, "S"], language: str) -> tuple
         return warp.align_spoken(text, language, waveform)
     except BadRecord as error:
         return error
+
+
+def _are_answers(item: Item) -> list[bool]:
+    """Of each recording, in the order of `corpora.recordings`: the answers come last."""
+    count = len(corpora.recordings(item))
+    answers = len(item.answer) if isinstance(item, SpokenDialogueItem) else 0
+    return [i >= count - answers for i in range(count)]
 
 
 def languages_of_answers(chosen: Sequence[CorpusConfig], languages: Sequence[str]) -> list[str]:

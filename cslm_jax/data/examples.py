@@ -21,7 +21,7 @@ from cslm_jax.data.config import DataConfig, Split
 from cslm_jax.data.prompts import Instruction, Prompts
 from cslm_jax.data.records import Dialogue, Record, SpokenDialogue, SpokenText, Translation, Utterance
 from cslm_jax.errors import BadRecord
-from cslm_jax.speech.align import chunk
+from cslm_jax.speech.chunks import chunk
 from cslm_jax.vocabulary import JointVocabulary
 
 # Examples whose texts are encoded at once.

@@ -18,7 +18,8 @@ from cslm_jax.data.corpora import Recording
 from cslm_jax.data.recording import load_here
 from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import ctc
-from cslm_jax.speech.align import Word, chunk
+from cslm_jax.speech.align import Word
+from cslm_jax.speech.chunks import chunk
 from cslm_jax.speech.tokenizer import SpeechTokenizer
 from cslm_jax.speech.units import Speech
 

@@ -13,14 +13,12 @@ import numpy as np
 from jaxtyping import Float
 
 from cslm_jax.data import corpora
-from cslm_jax.data.alignment import Alignment
+from cslm_jax.data.alignment import Alignment, Heard
 from cslm_jax.data.corpora import CorpusConfig, Item, Postponed, Recording, Rejected, SpokenDialogueItem, WrittenDialogue
 from cslm_jax.data.records import Record, SpokenDialogue, SpokenText, Utterance
 from cslm_jax.errors import BadRecord, CslmError, TryAgain
 from cslm_jax.speech import align
-from cslm_jax.speech.align import Word
 from cslm_jax.speech.tokenizer import SpeechTokenizer
-from cslm_jax.speech.units import Speech
 
 # Recordings that a process loads in one go, and how many goes wait for the tokenizer at most, per process.
 _LOADED_TOGETHER, _WAITING = 16, 4
@@ -89,10 +87,8 @@ def make_records(
     ahead, behind = itertools.tee(items)
     sounds = load(recording for item in ahead for recording in corpora.recordings(item))
     for group in _groups(behind, together):
-        recordings = [recording for item in group for recording in corpora.recordings(item)]
-        aligned = [recording.language in languages and answer for item in group for recording, answer in _roles(item)]
-        loaded = list(itertools.islice(sounds, len(recordings)))
-        heard = iter(_hear(recordings, aligned, loaded, tokenizer, alignment))
+        loaded = list(itertools.islice(sounds, sum(len(corpora.recordings(item)) for item in group)))
+        heard = iter(alignment.of_answers(group, _analyse(loaded, tokenizer), languages))
         for item in group:
             mine = list(itertools.islice(heard, len(corpora.recordings(item))))
             yield _attempt(item, mine, corpus, languages)
@@ -112,35 +108,13 @@ def _groups(items: Iterable[Item], together: int) -> Iterator[list[Item]]:
         yield group
 
 
-def _roles(item: Item) -> Iterator[tuple[Recording, bool]]:
-    """The recordings of an item, and whether each is an answer, whose words must be timed."""
-    answers = len(item.answer) if isinstance(item, SpokenDialogueItem) else 0
-    recordings = corpora.recordings(item)
-    return ((recording, i >= len(recordings) - answers) for i, recording in enumerate(recordings))
-
-
-@dataclasses.dataclass(frozen=True)
-class Heard:
-    """A recording in units, and when its words are spoken."""
-
-    speech: Speech
-    words: tuple[Word, ...] | BadRecord = ()
-    """Of answers only, or why there are none."""
-
-
-def _hear(
-    recordings: Sequence[Recording],
-    aligned: Sequence[bool],
-    sounds: Sequence[Loaded],
-    tokenizer: Callable[[], SpeechTokenizer],
-    alignment: Alignment,
-) -> list[Heard | BadRecord]:
+def _analyse(sounds: Sequence[Loaded], tokenizer: Callable[[], SpeechTokenizer]) -> list[Heard | BadRecord]:
     good = [i for i, sound in enumerate(sounds) if not isinstance(sound, BadRecord)]
-    analyses = dict(zip(good, tokenizer().analyse([sounds[i] for i in good]), strict=True)) if good else {}
-    timed = [i for i in good if aligned[i]]
-    found = alignment.words(*([given[i] for i in timed] for given in (recordings, sounds, analyses)))
-    words = dict(zip(timed, found, strict=True))
-    return [Heard(analyses[i].speech, words.get(i, ())) if i in analyses else sound for i, sound in enumerate(sounds)]
+    results: list[Heard | BadRecord] = list(sounds)
+    if good:
+        for i, analysis in zip(good, tokenizer().analyse([sounds[i] for i in good]), strict=True):
+            results[i] = Heard(sounds[i], analysis)
+    return results
 
 
 def _attempt(
@@ -188,13 +162,13 @@ def _record(item: Item, heard: Sequence[Heard], corpus: CorpusConfig) -> Record:
         case Recording():
             return Utterance(
                 id=item.id, split=item.split, use=use, language=item.language, text=item.text,
-                speech=heard[0].speech, speaker=item.speaker,
+                speech=heard[0].analysis.speech, speaker=item.speaker,
             )  # fmt: skip
         case SpokenDialogueItem():
             asked, answered = heard[: len(item.question)], heard[len(item.question) :]
             return SpokenDialogue(
                 id=item.id, split=item.split, use=use,
-                question={language: SpokenText(recording.text, found.speech)
+                question={language: SpokenText(recording.text, found.analysis.speech)
                           for (language, recording), found in zip(item.question.items(), asked, strict=True)},
                 answer={language: _aligned(recording, found)
                         for (language, recording), found in zip(item.answer.items(), answered, strict=True)},
@@ -208,4 +182,4 @@ def _record(item: Item, heard: Sequence[Heard], corpus: CorpusConfig) -> Record:
 def _aligned(recording: Recording, heard: Heard) -> SpokenText:
     if isinstance(heard.words, BadRecord):
         raise heard.words
-    return SpokenText(recording.text, heard.speech, heard.words)
+    return SpokenText(recording.text, heard.analysis.speech, heard.words)

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from cslm_jax.speech.align import Word, chunk
+from cslm_jax.speech.align import Word
+from cslm_jax.speech.chunks import chunk
 from cslm_jax.speech.pauses import part_at_pauses
 
 RATE = 16000
