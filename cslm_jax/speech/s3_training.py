@@ -64,6 +64,8 @@ class TokenizerConfig:
             raise ValueError(f"tokenizer: quantise_from must be in [0, 1), got {self.quantise_from}")
         if not 0 <= self.codebook_decay < 1:
             raise ValueError(f"tokenizer: codebook_decay must be in [0, 1), got {self.codebook_decay}")
+        if self.model.recogniser_layers is None or self.model.dtype != "float32":
+            raise ValueError("tokenizer: training needs a CTC head (model.recogniser_layers is None) and float32 (model.dtype)")
 
 
 def tokenizer_loss(

@@ -64,7 +64,7 @@ def load_weights(module: nnx.Module, path: Path) -> None:
     wrong = set(saved) ^ set(names) or {name for name, leaf in names.items() if leaf.shape != saved[name].shape}
     if wrong:
         raise CslmError(f"{path} does not fit the config beside it: see {min(wrong)}; train it again")
-    leaves = [jnp.asarray(saved[name]) for name in names]
+    leaves = [jnp.asarray(saved[name], leaf.dtype) for name, leaf in names.items()]
     nnx.update(module, jax.tree.unflatten(jax.tree.structure(state), leaves))
 
 
