@@ -96,3 +96,14 @@ class S3Config:
         """Units that come out of so many mel frames: the quotient, rounded up."""
         ratio = MEL_RATE // self.unit_rate
         return (mel_frames + ratio - 1) // ratio
+
+
+_V1 = S3Config(recogniser_layers=None, window_seconds=30)
+_V2 = dataclasses.replace(_V1, codes=3**8, memory=31, positions="rotary", quantiser="fsq")
+PUBLISHED = {
+    "v1_25hz": _V1,
+    "v1_50hz": dataclasses.replace(_V1, unit_rate=50),
+    "v2": _V2,
+    "v3": dataclasses.replace(_V2, layers=12),
+}
+"""The tokenizers of CosyVoice-300M-25Hz, CosyVoice-300M, CosyVoice 2 and CosyVoice 3."""

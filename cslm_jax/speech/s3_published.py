@@ -21,11 +21,12 @@ from cslm_jax.errors import CslmError
 from cslm_jax.speech import s3_onnx
 from cslm_jax.speech.published_tensors import Tensors, read_safetensors, read_state_dict
 from cslm_jax.speech.s3 import S3Tokenizer, positions
-from cslm_jax.speech.s3_config import Dtype, S3Config
+from cslm_jax.speech.s3_config import PUBLISHED, Dtype, S3Config
+from cslm_jax.speech.weights import named
 
 HEAD_DIM = 64
 """Channels of an attention head in all of them."""
-WINDOW_SECONDS = 30
+_WINDOW = PUBLISHED["v1_25hz"].window_seconds
 _POSITIONS = "encoder.positional_embedding"
 _CODEBOOK, _DIGITS = "quantizer._codebook.embed", "quantizer._codebook.project_down.weight"
 _NOT_PUBLISHED = {"quantizer.center", "quantizer.sums", "quantizer.counts"}
@@ -80,7 +81,7 @@ def config_of(tensors: Tensors, told: dict[str, Any], path: Path) -> S3Config:
     )
     sizes = {"mels": mels, "width": width, "heads": width // HEAD_DIM, "mlp_ratio": hidden // width, "layers": _layers(tensors)}
     try:
-        return S3Config(**sizes | version | told, recogniser_layers=None, window_seconds=WINDOW_SECONDS)
+        return S3Config(**sizes | version | told, recogniser_layers=None, window_seconds=_WINDOW)
     except ValueError as error:
         raise CslmError(f"{path} is no published speech tokenizer that is known here ({error})") from error
 
@@ -99,32 +100,37 @@ def _rate_in_name(path: Path) -> int:
     return int(found[1])
 
 
+def published_shapes(model: S3Tokenizer) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors that make up a (perhaps abstract) model, as they are published."""
+    return {published: _published_shape(name, leaf.shape) for published, (name, leaf) in _wanted(model).items()}
+
+
 def _fill(model: S3Tokenizer, tensors: Tensors, path: Path) -> None:
     """Reads tensors into an abstract model, one at a time."""
-    state = nnx.state(model)
-    flat = {".".join(map(str, name)): leaf for name, leaf in nnx.to_flat_state(state)}
-    wanted = {_published_name(name): name for name in flat if name not in _NOT_PUBLISHED}
+    wanted = _wanted(model)
     if surplus := set(tensors) - set(wanted) - {_POSITIONS}:
         raise CslmError(f"{path} has {min(surplus)}, which no published speech tokenizer has; it is another model")
     _check_positions(tensors, model.config, path)
     arrays: dict[str, Array] = {}
-    for published, name in wanted.items():
-        array, shape = _get(tensors, published, path), _published_shape(name, flat[name].shape)
+    for published, (name, leaf) in wanted.items():
+        array, shape = _get(tensors, published, path), _published_shape(name, leaf.shape)
         if array.shape != shape:
             raise CslmError(
                 f"{path}: {published} has shape {array.shape}, but the other tensors ask for {shape}; download it again"
             )
-        ours = array if name == "quantizer.embed" else array.T.reshape(flat[name].shape)
-        arrays[name] = jnp.asarray(ours, flat[name].dtype)
+        arrays[name] = jnp.asarray(array if name == "quantizer.embed" else array.T.reshape(leaf.shape), leaf.dtype)
     if model.config.quantiser == "codebook":  # it learnt without centre; its statistics are those of a codebook in even use
         entries = arrays["quantizer.embed"]
         arrays |= {"quantizer.center": jnp.zeros(entries.shape[1]), "quantizer.sums": entries}
         arrays["quantizer.counts"] = jnp.ones(len(entries))
-    nnx.update(model, jax.tree.unflatten(jax.tree.structure(state), [arrays[name] for name in flat]))
+    state = nnx.state(model)
+    nnx.update(model, jax.tree.unflatten(jax.tree.structure(state), [arrays[name] for name in named(state)]))
 
 
-def _published_name(name: str) -> str:
-    return ".".join(_RENAMED.get(part, part) for part in name.split("."))
+def _wanted(model: S3Tokenizer) -> dict[str, tuple[str, Array]]:
+    """Our name and leaf of every published tensor."""
+    leaves = {name: leaf for name, leaf in named(nnx.state(model)).items() if name not in _NOT_PUBLISHED}
+    return {".".join(_RENAMED.get(part, part) for part in name.split(".")): (name, leaf) for name, leaf in leaves.items()}
 
 
 def _published_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

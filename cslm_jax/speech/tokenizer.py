@@ -45,17 +45,18 @@ class SpeechTokenizer:
         self,
         model: S3Tokenizer,
         labels: ctc.Labels | None,
-        batch_seconds: float = 48.0,
+        batch_seconds: float | None = None,
         devices: Sequence[jax.Device] | None = None,
     ):
         """
         Args:
             labels: of the CTC head; None of a published tokenizer, which has none.
-            batch_seconds: how much sound, padding included, goes through the model at once on each device.
+            batch_seconds: how much sound, padding included, goes through the model at once on each device; by default what
+                keeps such a device busy.
             devices: share the rows of every batch; by default all accelerators of this host, or its processor.
         """
         self.config, self.labels = model.config, labels
-        self._rows = Rows(batch_seconds, devices)
+        self._rows = Rows(batch_seconds or _batch_seconds(model.config), devices)
         self._graph, state = nnx.split(model)
         self._state = self._rows.replicate(state)
         self._run = self._rows.jit(functools.partial(_analyse, self._graph), more=1)
@@ -133,7 +134,7 @@ class SpeechTokenizer:
     def load(
         cls,
         path: str | Path,
-        batch_seconds: float = 48.0,
+        batch_seconds: float | None = None,
         dtype: Dtype | None = None,
         devices: Sequence[jax.Device] | None = None,
     ) -> SpeechTokenizer:
@@ -157,6 +158,13 @@ class SpeechTokenizer:
         model = nnx.eval_shape(lambda: new_model(config, labels))  # no random weights that would be overwritten at once
         load_weights(model, path / WEIGHTS)
         return cls(model, labels, batch_seconds, devices)
+
+
+def _batch_seconds(config: S3Config) -> float:
+    """A single utterance keeps a processor busy with a wide model, and there the empty rows that fill up a batch cost time."""
+    if jax.default_backend() != "cpu":
+        return 192.0
+    return 12.0 if config.width >= 512 else 48.0
 
 
 def _described(found: dict[str, Any]) -> tuple[S3Config, ctc.Labels | None]:
