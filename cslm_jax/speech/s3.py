@@ -17,10 +17,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from cslm_jax.model.rope import Rotation, rotation
-from cslm_jax.speech.s3_config import MEL_RATE, S3Config
+from cslm_jax.speech.s3_config import S3Config
 from cslm_jax.speech.s3_quantizer import CodebookQuantizer, FiniteScalarQuantizer
-
-__all__ = ["MEL_RATE", "Encoder", "S3Config", "S3Tokenizer", "positions"]
 
 
 def positions(frames: int, width: int) -> Float[np.ndarray, "T D"]:

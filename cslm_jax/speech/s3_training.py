@@ -17,7 +17,8 @@ from cslm_jax.buckets import bucket
 from cslm_jax.errors import CslmError
 from cslm_jax.speech import audio, ctc
 from cslm_jax.speech.fit import FitConfig
-from cslm_jax.speech.s3 import S3Config, S3Tokenizer
+from cslm_jax.speech.s3 import S3Tokenizer
+from cslm_jax.speech.s3_config import S3Config
 
 logger = logging.getLogger(__name__)
 

@@ -149,7 +149,7 @@ class SpeechTokenizer:
         path = Path(path)
         if path.is_file():
             return cls(s3_published.load(path, dtype or "float32"), None, batch_seconds, devices)
-        if not (path / DESCRIPTION).is_file():
+        if not files_of(path):
             raise CslmError(
                 f"{path} holds no speech tokenizer; train one with `cslm tokenizer`, or name the file of a published one"
             )
@@ -158,6 +158,13 @@ class SpeechTokenizer:
         model = nnx.eval_shape(lambda: new_model(config, labels))  # no random weights that would be overwritten at once
         load_weights(model, path / WEIGHTS)
         return cls(model, labels, batch_seconds, devices)
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """What `SpeechTokenizer.load` would read, so that a tokenizer can be told from others; nothing where there is none."""
+    path = Path(path)
+    found = [path] if path.is_file() else [path / DESCRIPTION, path / WEIGHTS]
+    return found if all(file.is_file() for file in found) else []
 
 
 def _batch_seconds(config: S3Config) -> float:

@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 
 from cslm_jax.model.rope import rotation
-from cslm_jax.speech.s3 import Downsample, Encoder, S3Config, S3Tokenizer, positions
+from cslm_jax.speech.s3 import Downsample, Encoder, S3Tokenizer, positions
+from cslm_jax.speech.s3_config import S3Config
 
 SMALL = S3Config(mels=20, width=32, heads=2, layers=2, codes=16, recogniser_layers=1)
 

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from cslm_jax.errors import CslmError
 from cslm_jax.speech import s3_published
 from cslm_jax.speech.s3_config import PUBLISHED
-from cslm_jax.speech.tokenizer import SpeechTokenizer
+from cslm_jax.speech.tokenizer import SpeechTokenizer, files_of
 
 SMALL = {"width": 64, "heads": 1, "layers": 2, "mels": 20}
 
@@ -142,7 +142,9 @@ def test_a_published_tokenizer_is_a_tokenizer_without_transcripts(tmp_path):
     assert analysis.log_probs is None and analysis.speech.run_lengths.sum() == 50
     with pytest.raises(CslmError, match="has no recogniser"):
         heard.transcribe([noise(2)])
+    assert files_of(tmp_path / "25hz.safetensors") == [tmp_path / "25hz.safetensors"] and not files_of(tmp_path / "folder")
     heard.save(tmp_path / "folder")
+    assert {file.name for file in files_of(tmp_path / "folder")} == {"tokenizer.json", "tokenizer.safetensors"}
     again = SpeechTokenizer.load(tmp_path / "folder")
     assert again.config == heard.config and again.labels is None
     assert again.analyse([noise(2)])[0].speech == analysis.speech

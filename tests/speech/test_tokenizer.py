@@ -12,7 +12,7 @@ from flax import nnx
 from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import audio, ctc
 from cslm_jax.speech.fit import FitConfig
-from cslm_jax.speech.s3 import S3Config
+from cslm_jax.speech.s3_config import S3Config
 from cslm_jax.speech.s3_training import Batches, TokenizerConfig
 from cslm_jax.speech.tokenizer import SpeechTokenizer, new_model, train
 
@@ -82,7 +82,7 @@ def test_long_sound_is_heard_in_windows(tokenizer, waveforms):
     model = new_model(dataclasses.replace(MODEL, window_seconds=8), LABELS)
     nnx.update(model, nnx.state(tokenizer.model))
     heard = SpeechTokenizer(model, LABELS, 10)
-    long = np.concatenate([0.001 * waveforms[-1][:8000], np.resize(waveforms[1], 168_000)])
+    long = np.concatenate([0.001 * np.resize(waveforms[-1], 144_000), np.resize(waveforms[1], 32_000)])
     (alone,), beside = heard.analyse([long]), heard.analyse([waveforms[2], long])[1]
     mel, run = audio.log_mel(long, 40), jax.jit(tokenizer.model)
     (_, first), (_, second) = run(mel[None, :800], jnp.array([800])), run(mel[None, 400:], jnp.array([700]))
