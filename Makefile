@@ -15,7 +15,7 @@ test: $(VENV)/.installed-test
 # The tests that compare with torch (one version, so that figures can be repeated) and transformers; `make test` leaves
 # them out where these are not installed.
 parity: $(VENV)/.installed-parity
-	$(VENV)/bin/python -m pytest --numprocesses=auto tests/model tests/speech/test_s3.py \
+	$(VENV)/bin/python -m pytest --numprocesses=auto tests/model tests/speech/test_s3.py tests/speech/test_s3_parity.py \
 		tests/train/test_convert.py tests/train/test_optimizer.py tests/train/test_step.py tests/train/test_lora.py \
 		tests/data/test_sft_template.py tests/bench/test_against_torch.py
 
@@ -35,6 +35,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-parity: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable '.[parity]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps s3tokenizer==0.3.0
 	touch $@
 
 # What was trained stays: it is the user's.

@@ -47,6 +47,7 @@ COMMANDS = {
     "bench loader": ("cslm_jax.bench.loader:loader", "time the batches"),
     "bench align": ("cslm_jax.bench.align:align", "time the aligner's best paths beside the plain reference"),
     "bench generate": ("cslm_jax.bench.generate:generate", "time prefill and decode"),
+    "bench tokenizer": ("cslm_jax.bench.tokenizer:tokenizer", "time a published speech tokenizer"),
     "bench against-torch-training": ("cslm_jax.bench.against_torch:training", "train beside transformers.Trainer"),
     "bench against-torch-generation": ("cslm_jax.bench.against_torch:generation", "answer beside transformers' generate"),
     "convert from-hf": ("cslm_jax.train.convert:from_hf", "a published Llama folder -> a run to begin from"),

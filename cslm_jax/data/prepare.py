@@ -28,7 +28,7 @@ from cslm_jax.data.records import Record, write_records
 from cslm_jax.data.speak.dialogues import spoken
 from cslm_jax.data.summary import write_summary
 from cslm_jax.errors import CslmError
-from cslm_jax.speech.tokenizer import SpeechTokenizer
+from cslm_jax.speech.tokenizer import SpeechTokenizer, files_of
 from cslm_jax.vocabulary import JointVocabulary
 
 
@@ -142,9 +142,9 @@ def _todo(corpus: CorpusConfig, config: DataConfig, directory: Path, worker: int
 
 
 def _fingerprint(tokenizer: Path) -> str | None:
-    """Identifies a trained tokenizer by its files; None where there is none (text needs none)."""
-    found = [tokenizer / name for name in ("tokenizer.json", "tokenizer.safetensors")]
-    if not all(path.is_file() for path in found):
+    """Identifies a speech tokenizer by its files; None where there is none (text needs none)."""
+    found = files_of(tokenizer)
+    if not found:
         return None
     return hashlib.sha256("".join(map(files.sha256_of, found)).encode()).hexdigest()
 

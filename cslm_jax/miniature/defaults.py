@@ -14,7 +14,7 @@ from cslm_jax.speech.decoder import DecoderConfig
 from cslm_jax.speech.duration import DurationConfig
 from cslm_jax.speech.fit import FitConfig
 from cslm_jax.speech.mel_decoder import MelConfig
-from cslm_jax.speech.s3 import S3Config
+from cslm_jax.speech.s3_config import S3Config
 from cslm_jax.speech.tokenizer import TokenizerConfig
 from cslm_jax.train.config import TrainConfig
 from cslm_jax.train.optimizer import OptimizerConfig

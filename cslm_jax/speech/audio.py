@@ -12,7 +12,7 @@ import librosa
 import numpy as np
 import soundfile
 import soxr
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from cslm_jax.errors import BadRecord
 from cslm_jax.speech import headers
@@ -21,6 +21,8 @@ SAMPLE_RATE = 16000
 """Samples a second that the speech tokenizer hears."""
 WINDOW, HOP = 400, 160
 """Samples of a log-mel frame and between two of them: 25 ms and 10 ms."""
+SILENCE = 1e-10
+"""Least power of a mel bin before the logarithm."""
 
 VOCODER_SAMPLE_RATE, VOCODER_FFT, VOCODER_HOP, VOCODER_MELS, VOCODER_FMAX = 22050, 1024, 256, 80, 8000
 """The mel spectrogram of CosyVoice's flow and vocoder."""
@@ -98,25 +100,58 @@ def pad_waveforms(
 
     Each waveform is reflected at its own two ends, so that its spectrogram does not depend on its neighbours.
     """
-    rows = np.zeros((len(waveforms), frames * HOP + WINDOW), np.float32)
-    lengths = np.array([len(waveform) // HOP for waveform in waveforms], np.int32)
-    for row, waveform, length in zip(rows, waveforms, lengths):
+    return pad_spans([(waveform, 0, len(waveform) // HOP) for waveform in waveforms], frames)
+
+
+def pad_spans(
+    spans: Sequence[tuple[Float[np.ndarray, "_"], int, int]], frames: int
+) -> tuple[Float[np.ndarray, "B S"], Int[np.ndarray, "B"]]:
+    """`pad_waveforms` of parts of waveforms, each given as (waveform, first frame, frames).
+
+    The samples beside a part belong to its outer frames, so they are those of the whole waveform's spectrogram.
+    """
+    rows = np.zeros((len(spans), frames * HOP + WINDOW), np.float32)
+    for row, (waveform, start, length) in zip(rows, spans):
         if length > frames:
             raise ValueError(f"a waveform of {length} frames does not fit into {frames}")
-        reflected = np.pad(np.asarray(waveform, np.float32), WINDOW // 2, mode="reflect")[: length * HOP + WINDOW]
-        row[: len(reflected)] = reflected
-    return rows, lengths
+        first, last = start * HOP - WINDOW // 2, (start + length) * HOP + WINDOW // 2
+        there = np.asarray(waveform[max(first, 0) : last], np.float32)
+        row[: last - first] = np.pad(there, (max(-first, 0), max(last - len(waveform), 0)), mode="reflect")
+    return rows, np.array([length for _, _, length in spans], np.int32)
 
 
 @functools.partial(jax.jit, static_argnames="mels")
-def log_mel_batch(padded: Float[Array, "B S"], lengths: Int[Array, "B"], mels: int = 128) -> Float[Array, "B T M"]:
-    """`log_mel` of the rows of `pad_waveforms`; frames behind a row's length are zero."""
+def log_mel_batch(
+    padded: Float[Array, "B S"], lengths: Int[Array, "B"], mels: int = 128, loudest: Float[Array, "B"] | None = None
+) -> Float[Array, "B T M"]:
+    """`log_mel` of the rows of `pad_waveforms`; frames behind a row's length are zero.
+
+    Args:
+        loudest: where a row may be only a part of an utterance, the largest `loudest_batch` of its parts: the floor lies
+            8 below it.
+    """
+    log_power, present = _log_power(padded, lengths, mels)
+    own = _loudest(log_power, present)
+    floor = (own if loudest is None else jnp.maximum(own, loudest)) - 8
+    return jnp.where(present, (jnp.maximum(log_power, floor[:, None, None]) + 4) / 4, 0)
+
+
+@functools.partial(jax.jit, static_argnames="mels")
+def loudest_batch(padded: Float[Array, "B S"], lengths: Int[Array, "B"], mels: int = 128) -> Float[Array, "B"]:
+    """Largest log10 power in a mel bin of each row of `pad_waveforms`."""
+    return _loudest(*_log_power(padded, lengths, mels))
+
+
+def _log_power(padded: Float[Array, "B S"], lengths: Int[Array, "B"], mels: int) -> tuple[Array, Array]:
+    """log10 power [B, T, M], and which of its frames are there [B, T, 1]."""
     frames = padded.shape[1] // HOP - WINDOW // HOP
     power = jnp.square(jnp.abs(jnp.fft.rfft(_windows(padded, frames, WINDOW, HOP))))
-    log_power = jnp.log10(jnp.maximum(power @ _filterbank(SAMPLE_RATE, WINDOW, mels), 1e-10))
-    present = (jnp.arange(frames) < lengths[:, None])[:, :, None]
-    loudest = jnp.max(log_power, axis=(1, 2), keepdims=True, where=present, initial=-10.0)
-    return jnp.where(present, (jnp.maximum(log_power, loudest - 8) + 4) / 4, 0)
+    log_power = jnp.log10(jnp.maximum(power @ _filterbank(SAMPLE_RATE, WINDOW, mels), SILENCE))
+    return log_power, (jnp.arange(frames) < lengths[:, None])[:, :, None]
+
+
+def _loudest(log_power: Float[Array, "B T M"], present: Bool[Array, "B T 1"]) -> Float[Array, "B"]:
+    return jnp.max(log_power, axis=(1, 2), where=present, initial=np.log10(SILENCE))
 
 
 def vocoder_mel(waveform: Float[Array, "*B S"]) -> Float[Array, "*B T 80"]:

@@ -17,7 +17,8 @@ from cslm_jax.buckets import bucket
 from cslm_jax.errors import CslmError
 from cslm_jax.speech import audio, ctc
 from cslm_jax.speech.fit import FitConfig
-from cslm_jax.speech.s3 import S3Config, S3Tokenizer
+from cslm_jax.speech.s3 import S3Tokenizer
+from cslm_jax.speech.s3_config import S3Config
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class TokenizerConfig:
             raise ValueError(f"tokenizer: quantise_from must be in [0, 1), got {self.quantise_from}")
         if not 0 <= self.codebook_decay < 1:
             raise ValueError(f"tokenizer: codebook_decay must be in [0, 1), got {self.codebook_decay}")
+        if self.model.recogniser_layers is None or self.model.dtype != "float32":
+            raise ValueError("tokenizer: training needs a CTC head (model.recogniser_layers is None) and float32 (model.dtype)")
 
 
 def tokenizer_loss(

@@ -45,7 +45,7 @@ def save_weights(module: nnx.Module, path: Path) -> None:
     """Writes every variable of `module`; the file is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    save_file({name: np.asarray(leaf) for name, leaf in _named(nnx.state(module)).items()}, temporary)
+    save_file({name: np.asarray(leaf) for name, leaf in named(nnx.state(module)).items()}, temporary)
     os.replace(temporary, path)
 
 
@@ -60,13 +60,14 @@ def load_weights(module: nnx.Module, path: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise CslmError(f"{path} cannot be read ({error}); train it again") from error
     state = nnx.state(module)
-    names = _named(state)
+    names = named(state)
     wrong = set(saved) ^ set(names) or {name for name, leaf in names.items() if leaf.shape != saved[name].shape}
     if wrong:
         raise CslmError(f"{path} does not fit the config beside it: see {min(wrong)}; train it again")
-    leaves = [jnp.asarray(saved[name]) for name in names]
+    leaves = [jnp.asarray(saved[name], leaf.dtype) for name, leaf in names.items()]
     nnx.update(module, jax.tree.unflatten(jax.tree.structure(state), leaves))
 
 
-def _named(state: nnx.State) -> dict[str, Array]:
+def named(state: nnx.State) -> dict[str, Array]:
+    """Leaves of a state by their path, in its order."""
     return {".".join(map(str, path)): leaf.get_value() for path, leaf in nnx.to_flat_state(state)}

@@ -12,7 +12,9 @@ from cslm_jax.bench.loader import loader
 from cslm_jax.bench.loss import loss
 from cslm_jax.bench.prepare import prepare
 from cslm_jax.bench.step import step
+from cslm_jax.bench.tokenizer import tokenizer
 from cslm_jax.errors import CslmError
+from cslm_jax.speech.s3_config import PUBLISHED, S3Config
 
 
 def positive(spread) -> bool:
@@ -84,6 +86,15 @@ def test_generate(bare, measure):
     (result,) = measure(generate, bare, batch=2, prompt=4, new_tokens=20, repetitions=2)
     assert positive(result["prefill_seconds"]) and positive(result["answer_seconds"])
     assert {"prefill_tokens_per_second", "decode_tokens_per_second", "decode_step_seconds", "peak_memory_bytes"} <= set(result)
+
+
+def test_tokenizer(bare, measure, monkeypatch):
+    tiny = S3Config(mels=20, width=32, heads=2, layers=1, codes=16, recogniser_layers=None)
+    monkeypatch.setitem(PUBLISHED, "v2", tiny)
+    (result,) = measure(tokenizer, bare, version="v2", utterances=3, longest=1.0, repetitions=2)
+    assert positive(result["seconds"]) and positive(result["hours_an_hour"]) and result["first_seconds"] > 0
+    assert result["sound_seconds"] == pytest.approx(1.8, abs=0.01)
+    assert result["hours_an_hour"]["median"] == pytest.approx(1.8 / result["seconds"]["median"], rel=0.2)
 
 
 @pytest.mark.parametrize("bench", [step, loader])

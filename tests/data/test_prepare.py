@@ -18,7 +18,7 @@ from cslm_jax.data.records import Dialogue, Translation, read_records
 from cslm_jax.errors import CslmError
 from cslm_jax.miniature.voices import Voice, speak
 from cslm_jax.speech.ctc import Labels
-from cslm_jax.speech.s3 import S3Config
+from cslm_jax.speech.s3_config import S3Config
 from cslm_jax.speech.tokenizer import SpeechTokenizer, new_model
 from cslm_jax.vocabulary import JointVocabulary
 

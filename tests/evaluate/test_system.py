@@ -17,7 +17,7 @@ from cslm_jax.speech import ctc
 from cslm_jax.speech.decoder import DecoderConfig, MelDecoder
 from cslm_jax.speech.duration import DurationConfig
 from cslm_jax.speech.mel_decoder import MelConfig
-from cslm_jax.speech.s3 import S3Config
+from cslm_jax.speech.s3_config import S3Config
 from cslm_jax.speech.tokenizer import SpeechTokenizer, new_model
 
 

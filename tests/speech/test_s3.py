@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from cslm_jax.speech.s3 import Downsample, Encoder, S3Config, S3Tokenizer, positions
+from cslm_jax.model.rope import rotation
+from cslm_jax.speech.s3 import Downsample, Encoder, S3Tokenizer, positions
+from cslm_jax.speech.s3_config import S3Config
 
 SMALL = S3Config(mels=20, width=32, heads=2, layers=2, codes=16, recogniser_layers=1)
 
@@ -142,8 +144,54 @@ def test_padding_does_not_move_the_codebook():
     np.testing.assert_array_equal(models[0].quantizer.embed[...], models[1].quantizer.embed[...])
 
 
+def test_finite_scalar_units_count_rounded_channels_in_base_3():
+    model = small_fsq()
+    states = random_mel(3, 10, 32) * 3
+    project = model.quantizer.project
+    channels = np.tanh(np.asarray(states) @ np.asarray(project.kernel[...]) + np.asarray(project.bias[...]))
+    expected = sum(3**i * (np.round(0.999 * channels[..., i]).astype(int) + 1) for i in range(4))
+    codes = model.quantizer.codes(states)
+    assert codes.dtype == jnp.int32 and len(set(codes.ravel().tolist())) > 15
+    np.testing.assert_array_equal(codes, expected)
+
+
+def small_fsq():
+    return S3Tokenizer(
+        dataclasses.replace(SMALL, quantiser="fsq", codes=81, positions="rotary", recogniser_layers=None), rngs=nnx.Rngs(0)
+    )
+
+
+def test_rotary_attention_sees_distances_not_places():
+    """Nothing is added to the input, and a stretch of speech sounds alike wherever it stands: here behind masked units."""
+    model = small_fsq()
+    block, present = model.encoder.blocks[0], jnp.arange(20)[None] >= 12
+    x = random_mel(1, 20, 32)
+    turn = lambda frames: rotation(jnp.arange(frames)[None], 16, 10000.0, None, jnp.float32)
+    late = block(x, present, turn(20))[:, 12:]
+    np.testing.assert_allclose(block(x[:, 12:], present[:, 12:], turn(8)), late, atol=1e-5)
+    assert np.abs(block(x[:, 12:], present[:, 12:]) - late).max() > 1e-3
+
+
+@pytest.mark.parametrize("labels, layers", [(None, 1), (7, None)])
+def test_a_recogniser_and_its_labels_come_together(labels, layers):
+    with pytest.raises(ValueError, match="recogniser_layers"):
+        S3Tokenizer(dataclasses.replace(SMALL, recogniser_layers=layers), labels, rngs=nnx.Rngs(0))
+
+
 @pytest.mark.parametrize(
-    "field, value", [("width", 33), ("heads", 3), ("codes", 0), ("unit_rate", 40), ("recogniser_layers", -1)]
+    "field, value",
+    [
+        ("quantiser", "fsq"),
+        ("positions", "learnt"),
+        ("dtype", "float16"),
+        ("window_seconds", 4),
+        ("window_seconds", 61),
+        ("width", 33),
+        ("heads", 3),
+        ("codes", 0),
+        ("unit_rate", 40),
+        ("recogniser_layers", -1),
+    ],
 )
 def test_impossible_sizes_are_refused(field, value):
     with pytest.raises(ValueError, match=field):

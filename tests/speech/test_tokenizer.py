@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import audio, ctc
 from cslm_jax.speech.fit import FitConfig
-from cslm_jax.speech.s3 import S3Config
+from cslm_jax.speech.s3_config import S3Config
 from cslm_jax.speech.s3_training import Batches, TokenizerConfig
 from cslm_jax.speech.tokenizer import SpeechTokenizer, new_model, train
 
@@ -65,6 +66,28 @@ def test_a_batch_gives_exactly_the_units_of_single_runs(tokenizer, waveforms):
         for other in (together[i], mixed[i]):
             assert alone.speech == other.speech
             np.testing.assert_array_equal(alone.log_probs, other.log_probs)
+
+
+def test_several_devices_give_exactly_the_units_of_one(tokenizer, waveforms):
+    """Their rows are computed in the same shape; 18 utterances and 8 devices leave some without work."""
+    assert len(jax.local_devices()) == 8
+    spread = SpeechTokenizer(tokenizer.model, LABELS, batch_seconds=10, devices=jax.local_devices())
+    for one, several in zip(tokenizer.analyse(waveforms), spread.analyse(waveforms), strict=True):
+        assert one.speech == several.speech
+        np.testing.assert_array_equal(one.log_probs, several.log_probs)
+
+
+def test_long_sound_is_heard_in_windows(tokenizer, waveforms):
+    """11 s in two windows of 8 s, with the log-mel of the whole: the end is loud, and sets the floor of the beginning."""
+    model = new_model(dataclasses.replace(MODEL, window_seconds=8), LABELS)
+    nnx.update(model, nnx.state(tokenizer.model))
+    heard = SpeechTokenizer(model, LABELS, 10)
+    long = np.concatenate([0.001 * np.resize(waveforms[-1], 144_000), np.resize(waveforms[1], 32_000)])
+    (alone,), beside = heard.analyse([long]), heard.analyse([waveforms[2], long])[1]
+    mel, run = audio.log_mel(long, 40), jax.jit(tokenizer.model)
+    (_, first), (_, second) = run(mel[None, :800], jnp.array([800])), run(mel[None, 400:], jnp.array([700]))
+    np.testing.assert_allclose(alone.log_probs, np.concatenate([first[0, :150], second[0, 50:]]), atol=1e-4)
+    assert alone.speech == beside.speech and alone.speech.run_lengths.sum() == 275
 
 
 def test_units_are_those_of_the_plain_model(tokenizer, waveforms):
@@ -177,7 +200,12 @@ def test_utterances_with_more_text_than_units_are_left_out(caplog):
     assert 2 not in np.concatenate([rows for _, rows in batches.epoch(0)])
 
 
-@pytest.mark.parametrize("field, value", [("batch_seconds", 0), ("quantise_from", 1.0), ("codebook_decay", 1.0)])
+HEADLESS = S3Config(recogniser_layers=None)
+
+
+@pytest.mark.parametrize(
+    "field, value", [("batch_seconds", 0), ("quantise_from", 1.0), ("codebook_decay", 1.0), ("model", HEADLESS)]
+)
 def test_impossible_settings_are_refused(field, value):
     with pytest.raises(ValueError, match=field):
         TokenizerConfig(**{field: value})
