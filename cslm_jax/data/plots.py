@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cslm_jax.speech import audio
-from cslm_jax.speech.align import Piece, Word
+from cslm_jax.speech.align import Word
+from cslm_jax.speech.chunks import Piece
 from cslm_jax.speech.units import Speech
 
 _SAID, _CUT = "#2f7de1", "#e0662f"
@@ -107,7 +108,7 @@ def shares(columns: Mapping[str, Mapping[str, float]]) -> Figure:
         for name in names:
             width = column.get(name, 0.0) / whole
             axis.barh(place, width, left=left, color=palette[name], edgecolor="white", label=name if place == 0 else None)
-            if width > 0.06:
+            if width > 0.045:
                 axis.text(left + width / 2, place, f"{name}\n{width:.0%}", ha="center", va="center", fontsize=7)
             left += width
     axis.set_yticks(range(len(columns)), list(columns))

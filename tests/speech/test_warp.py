@@ -7,6 +7,7 @@ import pytest
 
 from cslm_jax.errors import BadRecord
 from cslm_jax.speech import align, audio
+from cslm_jax.speech.chunks import chunk
 from cslm_jax.speech.espeak import Voice, speak_with_marks
 from cslm_jax.speech.warp import align_spoken
 
@@ -46,7 +47,7 @@ def test_real_speech_is_cut_in_its_pauses(shared_data):
         texts = {row["file"]: row["text"] for row in csv.DictReader(table, delimiter="\t")}
     waveform = audio.load(folder / "30.wav")
     words = align_spoken(texts["30.wav"], "zh", waveform)
-    pieces = align.chunk(texts["30.wav"], words, 4, len(waveform) / 16000)
+    pieces = chunk(texts["30.wav"], words, 4, len(waveform) / 16000)
     level = np.convolve(np.abs(waveform), np.ones(320) / 320, "same") / np.abs(waveform).mean()
     at = {piece.text: level[int(piece.end_s * 16000)] for piece in pieces[:-1]}
     assert at["给定一个名人，"] < 0.05 and at["事业或其他方面的某些事实。"] < 0.05
