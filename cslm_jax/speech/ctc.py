@@ -64,15 +64,12 @@ class Labels:
     def encode(self, text: str) -> Int[np.ndarray, "L"]:
         """One label a character of `text`. What the alphabet lacks is looked for in the other case, then without
         its accent; characters that it does not have at all become STAR."""
-        return np.array([self._find(character) for character in text], np.int32)
+        return np.array([self._ids.get(character) or self._find(character) for character in text], np.int32)
 
     def _find(self, character: str) -> int:
-        base, *accents = unicodedata.normalize("NFD", character)
-        for letter in (character, base) if accents else (character,):
-            for form in (letter, letter.lower(), letter.upper()):
-                if form in self._ids:
-                    return self._ids[form]
-        return STAR
+        base = unicodedata.normalize("NFD", character)[0]
+        forms = (form for letter in (character, base) for form in (letter, letter.lower(), letter.upper()))
+        return next((self._ids[form] for form in forms if form in self._ids), STAR)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of label ids in lower case; blanks, and labels that are no character, are left out."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-import cn2an
 from num2words import num2words
+
+from cslm_jax.speech import chinese_numbers
 
 _NUMBER = re.compile(r"(?P<currency>[$€£¥])?(?P<digits>\d+(?:[.,:]\d+)*)(?P<unit>\s?[%°](?![CF]))?(?P<ending>[^\W\d_]+)?")
 _ENDINGS = {"en": ("st", "nd", "rd", "th"), "fr": ("er", "re", "e", "ère", "ème")}
@@ -89,7 +90,7 @@ def _number(digits: str, language: str, kind: str = "cardinal") -> str | None:
         return None
     try:
         if language == "zh":
-            return cn2an.an2cn(plain, "direct" if kind == "year" else "low")
+            return chinese_numbers.digits(plain) if kind == "year" else chinese_numbers.cardinal(plain)
         return " ".join(re.sub(r"[-,]", " ", num2words(plain, lang=language, to=kind)).split())
     except (NotImplementedError, ValueError, TypeError, ArithmeticError, LookupError):
         return None

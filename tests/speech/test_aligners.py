@@ -67,6 +67,12 @@ def test_a_path_without_an_aligner_is_named_with_its_field(tmp_path):
         aligners.load(tmp_path, "fr")
 
 
+def test_a_hugging_face_folder_is_read_as_wav2vec2(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(CslmError, match="config.json describes no wav2vec 2.0"):
+        aligners.load(tmp_path, "fr")
+
+
 def test_an_onnx_graph_gives_log_probs_whatever_it_puts_out(tmp_path):
     """Its logits become log-probabilities; it may ask for the number of samples."""
     onnx = pytest.importorskip("onnx")
