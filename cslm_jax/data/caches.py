@@ -141,7 +141,8 @@ def write(directory: Path, recipe: Mapping[str, Any], examples: Iterable[Example
             (temporary / "ids.txt").open("w", encoding="utf-8", newline="") as ids,
         ):
             for example in examples:
-                file.write(example.tokens.astype("<i4").tobytes() + example.loss_weights.astype("<f4").tobytes())
+                tokens, weights = example.tokens.astype("<i4", copy=False), example.loss_weights.astype("<f4", copy=False)
+                file.write(tokens.tobytes() + weights.tobytes())
                 lengths.append(len(example.tokens))
                 ids.write(example.id + "\n")
         np.save(temporary / "lengths.npy", np.array(lengths, np.int32))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cslm_jax.text.llama3 import Llama3Text, added_token
+from cslm_jax.text.llama3 import Llama3Text
+from cslm_jax.text.llama3_json import added_token
 from cslm_jax.vocabulary import JointVocabulary
 
 CHAT_TEMPLATE = (

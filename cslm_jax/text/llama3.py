@@ -6,32 +6,20 @@ itself, so that a text which happens to contain `<|eot_id|>` stays text.
 
 from __future__ import annotations
 
-import base64
-import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tiktoken
 from tokenizers import Tokenizer
 
 from cslm_jax.errors import CslmError
 from cslm_jax.text import CHAT_MARKERS
+from cslm_jax.text.llama3_json import PRE_TOKENIZER, SPLIT, alphabet, from_ranks
 
-# How a text is split before byte pairs are merged inside the parts; published with the weights.
-_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_SPECIAL = 256
-_NAMED = {
-    0: "<|begin_of_text|>",
-    1: "<|end_of_text|>",
-    4: "<|finetune_right_pad_id|>",
-    6: "<|start_header_id|>",
-    7: "<|end_header_id|>",
-    8: "<|eom_id|>",
-    9: "<|eot_id|>",
-    10: "<|python_tag|>",
-}
-"""Special tokens of Llama 3.1 by place; the others are `<|reserved_special_token_N|>`."""
+# Characters; the regular expression of tiktoken gives up on repetitions ten times as long.
+_LONG = 100_000
 
 
 class Llama3Text:
@@ -60,12 +48,17 @@ class Llama3Text:
             self._tokenizer = Tokenizer.from_str(json.dumps(plain))
         except Exception as error:  # tokenizers raises nothing narrower
             raise ValueError(str(error)) from error
+        self._ranked = _ranked(plain)
 
     def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        if self._ranked is None or len(text) > _LONG:
+            return self._tokenizer.encode(text, add_special_tokens=False).ids
+        return self._ranked.encode_ordinary(text)
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        if self._ranked is None:
+            return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        return list(map(self.encode, texts))
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(ids), skip_special_tokens=False)
@@ -79,7 +72,7 @@ class Llama3Text:
         """
         path = _file(Path(path))
         try:
-            return cls(path.read_bytes() if path.suffix == ".json" else _from_ranks(path.read_bytes()))
+            return cls(path.read_bytes() if path.suffix == ".json" else from_ranks(path.read_bytes()))
         except (OSError, ValueError) as error:
             raise CslmError(f"{path} is no tokenizer of Llama 3 ({error}); take tokenizer.json or tokenizer.model") from error
 
@@ -107,80 +100,24 @@ def _is_added(token: Any) -> bool:
     return False
 
 
-def _from_ranks(content: bytes) -> bytes:
-    """tokenizer.json of a tiktoken file: a line a piece, `base64(bytes) rank`."""
-    ranks = {}
-    for number, line in enumerate(content.splitlines(), 1):
-        try:
-            piece, rank = line.split()
-            ranks[base64.b64decode(piece, validate=True)] = int(rank)
-        except ValueError:
-            raise ValueError(f"line {number} is not `base64 rank`: {line[:40]!r}") from None
-    if sorted(ranks.values()) != list(range(len(ranks))):
-        raise ValueError("the ranks are not 0, 1, 2, ...")
-    return json.dumps(_description(ranks), ensure_ascii=False).encode()
+def _ranked(description: dict[str, Any]) -> tiktoken.Encoding | None:
+    """The same tokenizer in tiktoken, for which it was made, and which encodes about five times as fast as `tokenizers`.
 
-
-def _description(ranks: dict[bytes, int]) -> dict[str, Any]:
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    split = {"type": "Split", "pattern": {"Regex": _SPLIT}, "behavior": "Isolated", "invert": False}
-    written = {piece: _written(piece) for piece in ranks}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [added_token(len(ranks) + i, name, special=True) for i, name in enumerate(_special_names())],
-        "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
-        "post_processor": None,
-        "decoder": byte_level | {"add_prefix_space": True},
-        "model": {
-            "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
-            "fuse_unk": False, "byte_fallback": False, "ignore_merges": True,
-            "vocab": {written[piece]: rank for piece, rank in ranks.items()},
-            "merges": [[written[left], written[right]] for left, right in _merges(ranks)],
-        },
-    }  # fmt: skip
-
-
-def added_token(token: int, content: str, special: bool) -> dict[str, Any]:
-    """An entry of `added_tokens` that is matched exactly where it stands."""
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {"id": token, "content": content, "special": special, **flags}
-
-
-def _special_names() -> Iterator[str]:
-    reserved = 0
-    for place in range(_SPECIAL):
-        if place in _NAMED:
-            yield _NAMED[place]
-        else:
-            yield f"<|reserved_special_token_{reserved}|>"
-            reserved += 1
-
-
-def _merges(ranks: dict[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
-    """The two pieces that each piece was merged from: what is left of it when only lower ranks may merge."""
-    for piece, rank in sorted(ranks.items(), key=lambda item: item[1]):
-        parts = [piece[i : i + 1] for i in range(len(piece))]
-        while len(parts) > 2:
-            pairs = [ranks.get(left + right, rank) for left, right in zip(parts, parts[1:])]
-            lowest = min(pairs)
-            if lowest >= rank:
-                break
-            at = pairs.index(lowest)
-            parts[at : at + 2] = [parts[at] + parts[at + 1]]
-        if len(parts) == 2:
-            yield parts[0], parts[1]
-
-
-def _written(piece: bytes) -> str:
-    return "".join(_alphabet()[byte] for byte in piece)
-
-
-@functools.cache
-def _alphabet() -> tuple[str, ...]:
-    """The printable character that stands for each byte in tokenizer.json (byte-level BPE, Radford et al. 2019)."""
-    printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
-    hidden = iter(range(256, 512))
-    return tuple(chr(byte if byte in printable else next(hidden)) for byte in range(256))
+    None for one that splits text in another way, or merges in another order than that of its ids.
+    """
+    model, bytes_of = description["model"], {character: byte for byte, character in enumerate(alphabet())}
+    vocabulary = model["vocab"]
+    merged = [vocabulary.get("".join(pair).replace(" ", "")) for pair in model.get("merges", ())]
+    if (
+        description.get("normalizer")
+        or description.get("pre_tokenizer") != PRE_TOKENIZER
+        or not model.get("ignore_merges")
+        or model.get("dropout")
+        or None in merged
+        or merged != sorted(merged)
+        or not set(bytes_of) <= set(vocabulary)
+        or not set(bytes_of) >= set("".join(vocabulary))
+    ):
+        return None
+    ranks = {bytes(bytes_of[character] for character in piece): rank for piece, rank in vocabulary.items()}
+    return tiktoken.Encoding("llama3", pat_str=SPLIT, mergeable_ranks=ranks, special_tokens={})

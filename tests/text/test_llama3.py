@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import tiktoken
+from tokenizers import Tokenizer
 
 from cslm_jax import config as experiments
 from cslm_jax.data.text import make_vocabulary
 from cslm_jax.errors import CslmError
 from cslm_jax.text.llama3 import Llama3Text
+from cslm_jax.text.llama3_json import from_ranks
 from cslm_jax.vocabulary import JointVocabulary
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "llama3_tokenizer.model"
@@ -58,6 +60,48 @@ def reference(text) -> tiktoken.Encoding:
 
 def test_many_texts_at_once_are_those_of_tiktoken(text, reference):
     assert text.encode_all(TEXTS) == [reference.encode_ordinary(string) for string in TEXTS]
+
+
+def test_ids_are_those_of_tokenizers_too(text):
+    """Which reads the file itself; long repetitions are where tiktoken alone would give up."""
+    other = Tokenizer.from_str(text.model.decode())
+    for string in (*TEXTS, "^" * 300_000, " " * 99_999, "".join(map(chr, range(32, 0xD800, 7)))):
+        assert text.encode(string) == other.encode(string, add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda whole: whole.update(
+            pre_tokenizer={"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+        ),
+        lambda whole: whole.update(normalizer={"type": "NFC"}),
+        lambda whole: whole["model"].update(ignore_merges=False),
+        lambda whole: whole["model"]["merges"].reverse(),
+    ],
+)
+def test_a_tokenizer_that_works_otherwise_is_read_as_it_is(small, change):
+    """No faster way than that of `tokenizers` itself is taken then."""
+    change(small)
+    made, other = Llama3Text(json.dumps(small).encode()), Tokenizer.from_str(json.dumps(small))
+    texts = ["abc cab", "\u0041\u030a bcab", "  abc"]
+    expected = [other.encode(string, add_special_tokens=False).ids for string in texts]
+    assert made.encode_all(texts) == expected == list(map(made.encode, texts))
+
+
+@pytest.fixture
+def small() -> dict:
+    """The bytes, and a few pieces that are merged of them."""
+    # Llama 3's first ids are the bytes, in an order of their own.
+    ranks = {bytes([byte]): 255 - byte for byte in range(256)} | {b"ab": 256, b"bc": 257, b"abc": 258, b"ca": 259, b"cab": 260}
+    return json.loads(from_ranks(b"".join(b"%s %d\n" % (base64.b64encode(piece), rank) for piece, rank in ranks.items())))
+
+
+def test_a_small_tokenizer_takes_the_fast_way(small):
+    texts = ["abc cab", "bcab", "  abc \n\n123456 é"]
+    made, other = Llama3Text(json.dumps(small).encode()), Tokenizer.from_str(json.dumps(small))
+    assert made._ranked is not None
+    assert made.encode_all(texts) == [other.encode(string, add_special_tokens=False).ids for string in texts]
 
 
 @pytest.mark.parametrize("string", TEXTS)
