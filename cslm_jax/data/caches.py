@@ -14,11 +14,12 @@ live side by side, and nothing is ever made twice. Free of TensorFlow: training 
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,10 @@ class Example:
     id: str
     tokens: Int[np.ndarray, "T"]
     loss_weights: Float[np.ndarray, "T"]
+
+
+Reject = Callable[[Mapping[str, str]], None]
+"""Is told of a record that gives no example: id, file, stage, reason."""
 
 
 def recipe(config: DataConfig, task: TaskSpec, vocabulary_sha256: str) -> dict[str, Any]:
@@ -125,27 +130,32 @@ def _short(value: Any) -> str:
     return f"{value[:12]}..." if isinstance(value, str) and len(value) > 16 else str(value)
 
 
-def write(directory: Path, recipe: Mapping[str, Any], examples: Iterable[Example], rejected: Sequence[dict]) -> None:
-    """Writes a cache; it appears under its name when it is complete.
+def write(directory: Path, recipe: Mapping[str, Any], read: Callable[[Reject], Iterable[Example]]) -> int:
+    """Writes a cache, an example at a time; it appears under its name when it is complete.
 
     Args:
-        rejected: what is in it after `examples` is exhausted is written too (id, file, stage, reason).
+        read: gives the examples, and tells its argument of each record that gave none (id, file, stage, reason).
+
+    Returns:
+        How many records gave none.
     """
-    lengths: list[int] = []
+    files.clear_leftovers(directory.parent, directory.name)
+    lengths = array.array("i")
     with files.replacing(directory) as temporary:
         temporary.mkdir()
         with (
             files.record_writer(temporary / "examples.arrayrecord") as file,
             (temporary / "ids.txt").open("w", encoding="utf-8", newline="") as ids,
+            files.line_writer(temporary / "rejected.jsonl") as rejected,
         ):
-            for example in examples:
+            for example in read(rejected.write):
                 file.write(example.tokens.astype("<i4").tobytes() + example.loss_weights.astype("<f4").tobytes())
                 lengths.append(len(example.tokens))
                 ids.write(example.id + "\n")
         np.save(temporary / "lengths.npy", np.array(lengths, np.int32))
-        files.write_lines(temporary / "rejected.jsonl", rejected)
-        summary = {"examples": len(lengths), "tokens": int(sum(lengths)), "rejected": len(rejected)}
+        summary = {"examples": len(lengths), "tokens": sum(lengths), "rejected": rejected.count}
         files.write_json(temporary / "manifest.json", {**summary, "recipe": dict(recipe)})
+    return rejected.count
 
 
 def _remedy(directory: Path) -> str:
@@ -186,16 +196,22 @@ class Cache:
     @functools.cached_property
     def ids(self) -> list[str]:
         """Record id of each example."""
-        path = self.directory / "ids.txt"
+        return list(self.read_ids())
+
+    def read_ids(self) -> Iterator[str]:
+        """`ids`, a line at a time."""
+        path, count = self.directory / "ids.txt", 0
         try:
-            ids = path.read_text(encoding="utf-8").split("\n")[:-1]
+            with path.open(encoding="utf-8", newline="\n") as file:
+                for line in file:
+                    count += 1
+                    yield line.removesuffix("\n")
         except (OSError, ValueError) as error:
             raise files.damaged(path, error, _remedy(self.directory)) from error
-        if len(ids) != len(self.lengths):
-            raise files.damaged(path, f"{len(ids)} ids for {len(self.lengths)} examples", _remedy(self.directory))
-        return ids
+        if count != len(self.lengths):
+            raise files.damaged(path, f"{count} ids for {len(self.lengths)} examples", _remedy(self.directory))
 
-    def rejected(self) -> list[dict[str, str]]:
+    def rejected(self) -> Iterator[dict[str, str]]:
         """Records that gave no example (id, file, stage, reason)."""
         return files.read_lines(self.directory / "rejected.jsonl", _remedy(self.directory))
 

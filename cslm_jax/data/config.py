@@ -20,8 +20,8 @@ class PrepareConfig:
     """Items of a corpus in one shard, the unit of work that is done or not done."""
     processes: int = 2
     """Processes that decode or synthesise sound while this one tokenises; 0 does it here."""
-    together: int = 512
-    """Recordings that are tokenised at once; bounds the memory, whatever the corpus."""
+    together: int = 256
+    """Recordings that are tokenised at once. It bounds the memory, which holds the sound of three times as many."""
 
     def __post_init__(self):
         if self.shard_items < 1 or self.together < 1 or self.processes < 0:

@@ -1,7 +1,8 @@
 """`cslm prepare`: corpora -> records -> token caches, resumable at any point.
 
 A shard of a corpus and a cache of a task are each written whole or not at all, so rerunning the command does what is
-left. Workers (`--worker=i/N`) share the shards of a corpus and need not know of each other.
+left. Workers (`--worker=i/N`) share the shards of a corpus and need not know of each other: each shard has one worker that
+makes it, and clears away what was left of it when that worker was killed.
 """
 
 from __future__ import annotations
@@ -11,44 +12,46 @@ import functools
 import hashlib
 import itertools
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import Any
 
 from cslm_jax.config import Experiment
 from cslm_jax.data import corpora, ensure, files, shards
 from cslm_jax.data.config import DataConfig
 from cslm_jax.data.corpora import CorpusConfig, Rejected
 from cslm_jax.data.parts import Part, parts
+from cslm_jax.data.progress import Progress, size
 from cslm_jax.data.recording import Load, LoadingProcesses, load_here, make_records
 from cslm_jax.data.records import Record, write_records
-from cslm_jax.data.summary import write_summary
+from cslm_jax.data.summary import text_tokens, write_summary
 from cslm_jax.errors import CslmError
 from cslm_jax.speech.tokenizer import SpeechTokenizer
 from cslm_jax.vocabulary import JointVocabulary
 
 
-def prepare(config: Experiment, worker: str = "0/1", summary: bool = False) -> None:
-    """Makes the records and token caches that are not there yet, and writes WORKDIR/summary.json and rejected.jsonl.
+def prepare(config: Experiment, worker: str = "0/1", caches: bool = False, summary: bool = False) -> None:
+    """Makes the records and token caches that are not there yet, and writes WORKDIR/summary.json, lengths.png and rejected.jsonl.
 
     Args:
         worker: i/N: do only the shards of worker i (from 0) of N; with more than one worker, run once without it
-            at the end, for the caches and the summary.
+            at the end, for what is left: the caches and the summary.
+        caches: only the token caches, once all records are there; worker i of N makes those of every N-th task.
         summary: only look at what is there.
 
     Raises:
-        CslmError: there is no vocabulary, or it has fewer units than the speech tokenizer: told before the long work.
+        CslmError: there is no vocabulary, or it has fewer units than the speech tokenizer: told before the long work; or
+            the disk is full.
     """
     index, workers = _parse_worker(worker)
     if not summary:
         _check_units(config.data)
-        make_records_of(config.corpora, config.data, index, workers)
-        if workers > 1:
-            return
-        ensure.make_missing_caches(config.data)
-    write_summary(config.data, Path(config.workdir))
+        if not caches:
+            make_records_of(config.corpora, config.data, index, workers)
+        if caches or workers == 1:
+            ensure.make_missing_caches(config.data, ensure.with_records(config.data)[index::workers])
+    if workers == 1:
+        write_summary(config.data, Path(config.workdir))
 
 
 def _parse_worker(worker: str) -> tuple[int, int]:
@@ -84,35 +87,57 @@ def make_records_of(chosen: Sequence[CorpusConfig], config: DataConfig, worker: 
     load = LoadingProcesses(config.prepare.processes) if config.prepare.processes else load_here
     # One for all corpora: it compiles a function for each length that it meets, and text alone needs none.
     tokenizer = functools.cache(functools.partial(SpeechTokenizer.load, config.tokenizer))
+    vocabulary = JointVocabulary.load(config.vocabulary)
     try:
         for corpus in chosen:
-            _make_corpus(corpus, config, tokenizer, load, worker, workers)
+            _make_corpus(corpus, config, tokenizer, vocabulary, load, worker, workers)
     finally:
         if isinstance(load, LoadingProcesses):
             load.close()
 
 
 def _make_corpus(
-    corpus: CorpusConfig, config: DataConfig, tokenizer: Callable[[], SpeechTokenizer], load: Load, worker: int, workers: int
+    corpus: CorpusConfig,
+    config: DataConfig,
+    tokenizer: Callable[[], SpeechTokenizer],
+    vocabulary: JointVocabulary,
+    load: Load,
+    worker: int,
+    workers: int,
 ) -> None:
     directory = Path(config.records) / corpus.name
     fingerprint = _fingerprint(Path(config.tokenizer))
-    _check_unchanged(directory, corpus, config.prepare.shard_items, fingerprint)
-    todo, ahead = itertools.tee(_todo(corpus, config, directory, worker, workers))
+    _check_unchanged(directory, corpus, config.prepare.shard_items, fingerprint, worker)
+    done = {shard.number: shard.content.get("items") for shard in shards.of_corpus(directory)}
+    todo, ahead = itertools.tee(_todo(corpus, config, done, worker, workers))
     items = (item for part in ahead for item in part.items)
     made = make_records(items, corpus, config.languages, tokenizer, load, config.prepare.together)
-    with _Progress(corpus.name) as progress:
+    counting = functools.partial(size, corpus, config.prepare.shard_items, worker, workers, set(done))
+    with Progress(
+        corpus.name, functools.partial(load.submit, counting) if isinstance(load, LoadingProcesses) else None
+    ) as progress:
         for part in todo:
+            progress.begin_shard()
             results = [progress.count(result) for result in itertools.islice(made, len(part.items))]
-            rejected = [dataclasses.asdict(result) for result in results if isinstance(result, Rejected)]
-            kept = [result for result in results if not isinstance(result, Rejected)]
             notes = {"tokenizer": fingerprint, "items": part.described}
-            write_records(directory, kept, rejected, part.number, notes)
+            _write(directory, results, part.number, notes, vocabulary)
 
 
-def _todo(corpus: CorpusConfig, config: DataConfig, directory: Path, worker: int, workers: int) -> Iterator[Part]:
-    """What this worker has to do: every N-th part, without those whose shards are made from the same items."""
-    done = {shard.number: shard.content.get("items") for shard in shards.of_corpus(directory)}
+def _write(
+    directory: Path, results: Sequence[Record | Rejected], number: int, notes: Mapping[str, Any], vocabulary: JointVocabulary
+) -> None:
+    rejected = [dataclasses.asdict(result) for result in results if isinstance(result, Rejected)]
+    kept = [result for result in results if not isinstance(result, Rejected)]
+    counted = {"vocabulary": vocabulary.sha256, "tokens": text_tokens(kept, vocabulary)}
+    write_records(directory, kept, rejected, number, {**notes, "text_tokens": counted})
+
+
+def _todo(corpus: CorpusConfig, config: DataConfig, done: Mapping[int, Any], worker: int, workers: int) -> Iterator[Part]:
+    """What this worker has to do: every N-th part, without those whose shards are made from the same items.
+
+    Args:
+        done: the items that each finished shard was made from.
+    """
     found = 0
     for part in parts(corpora.read(corpus), config.prepare.shard_items, config.languages):
         found += 1
@@ -120,8 +145,8 @@ def _todo(corpus: CorpusConfig, config: DataConfig, directory: Path, worker: int
             yield part
     if done and max(done) >= found:
         raise CslmError(
-            f"corpora.{corpus.name} has items for {found} shards now, and {directory} holds shard {max(done):05d}; "
-            f"bring the rest back, or delete the shards from {found:05d} on"
+            f"corpora.{corpus.name} has items for {found} shards now, and {config.records}/{corpus.name} holds shard "
+            f"{max(done):05d}; bring the rest back, or delete the shards from {found:05d} on"
         )
 
 
@@ -133,13 +158,15 @@ def _fingerprint(tokenizer: Path) -> str | None:
     return hashlib.sha256("".join(map(files.sha256_of, found)).encode()).hexdigest()
 
 
-def _check_unchanged(directory: Path, corpus: CorpusConfig, shard_items: int, tokenizer: str | None) -> None:
+def _check_unchanged(directory: Path, corpus: CorpusConfig, shard_items: int, tokenizer: str | None, worker: int) -> None:
     """Shards that are made from different things must not lie side by side."""
     recipe = json.loads(json.dumps({**dataclasses.asdict(corpus), "shard_items": shard_items}))
     path = directory / "recipe.json"
-    if not path.is_file():
+    if worker == 0 and not path.is_file():
+        files.clear_leftovers(directory, path.name)
         files.write_json(path, recipe)
-    before = files.read_json(path, "delete this file and run the same command again")
+    # Like every file it has one worker that makes it; those that were there before it have nothing to compare with.
+    before = files.read_json(path, "delete this file and run the same command again") if path.is_file() else recipe
     for field in {**recipe, **before}:
         # A field that a later version added is not set in either.
         if (recipe.get(field) or None) != (before.get(field) or None):
@@ -150,29 +177,3 @@ def _check_unchanged(directory: Path, corpus: CorpusConfig, shard_items: int, to
     for shard in shards.of_corpus(directory):
         if shard.content["units"] and shard.content["tokenizer"] != tokenizer:
             raise CslmError(f"{directory} was made with another speech tokenizer; delete the folder to make it again")
-
-
-class _Progress:
-    """Items, hours of speech done, and how many times faster than real time."""
-
-    def __init__(self, name: str):
-        self._bar = tqdm(desc=f"records of {name}", unit=" items", unit_scale=True)
-        self._seconds, self._rejected, self._started = 0.0, 0, time.monotonic()
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._bar.close()
-
-    def count(self, result: Record | Rejected) -> Record | Rejected:
-        if isinstance(result, Rejected):
-            self._rejected += 1
-        else:
-            self._seconds += sum(speech.seconds for speech in result.speeches())
-        speed = self._seconds / (time.monotonic() - self._started)
-        self._bar.set_postfix_str(
-            f"{self._seconds / 3600:.2f} h, {speed:.0f} x real time, {self._rejected} rejected", refresh=False
-        )
-        self._bar.update()
-        return result

@@ -1,4 +1,5 @@
-"""Corpora -> records: sound is loaded ahead in other processes while this one tokenises and aligns."""
+"""Corpora -> records. Three things go on at once: other processes load the sound of the next recordings, the device tokenises
+these, and this process aligns and writes the ones before."""
 
 from __future__ import annotations
 
@@ -7,7 +8,10 @@ import concurrent.futures
 import dataclasses
 import itertools
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -19,11 +23,12 @@ from cslm_jax.errors import BadRecord
 from cslm_jax.speech import align
 from cslm_jax.speech.tokenizer import Analysis, SpeechTokenizer
 
-# Recordings that a process loads in one go, and how many goes wait for the tokenizer at most, per process.
-_LOADED_TOGETHER, _WAITING = 16, 4
+# Recordings that a process loads in one go.
+_LOADED_TOGETHER = 16
 
+A, B = TypeVar("A"), TypeVar("B")
 Loaded = Float[np.ndarray, "S"] | BadRecord
-Load = Callable[[Iterable[Recording]], Iterator[Loaded]]
+Load = Callable[[Sequence[Recording]], Iterator[Loaded]]
 
 
 def load_here(recordings: Iterable[Recording]) -> Iterator[Loaded]:
@@ -38,26 +43,34 @@ def load_here(recordings: Iterable[Recording]) -> Iterator[Loaded]:
 
 
 class LoadingProcesses:
-    """`load_here` in several processes, a bounded number of recordings ahead."""
+    """`load_here` in several processes, which begin at once; whoever calls it bounds how many recordings that are."""
 
     def __init__(self, processes: int):
         # Not forked: this process runs JAX, whose threads a fork would break.
         context = multiprocessing.get_context("spawn")
-        self._pool = concurrent.futures.ProcessPoolExecutor(processes, mp_context=context)
-        self._ahead = processes * _WAITING
+        self._pool = concurrent.futures.ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent)
 
-    def __call__(self, recordings: Iterable[Recording]) -> Iterator[Loaded]:
-        rest = iter(recordings)
-        waiting: collections.deque[concurrent.futures.Future] = collections.deque()
-        while True:
-            while len(waiting) < self._ahead and (together := list(itertools.islice(rest, _LOADED_TOGETHER))):
-                waiting.append(self._pool.submit(_load_list, together))
-            if not waiting:
-                return
-            yield from waiting.popleft().result()
+    def __call__(self, recordings: Sequence[Recording]) -> Iterator[Loaded]:
+        starts = range(0, len(recordings), _LOADED_TOGETHER)
+        goes = [self.submit(_load_list, recordings[start : start + _LOADED_TOGETHER]) for start in starts]
+        return itertools.chain.from_iterable(go.result() for go in goes)
+
+    def submit(self, function: Callable[..., A], *arguments: Any) -> concurrent.futures.Future[A]:
+        """Runs something else in one of the processes."""
+        return self._pool.submit(function, *arguments)
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A pool's processes would wait for work for ever when this process is killed."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _load_list(recordings: Sequence[Recording]) -> list[Loaded]:
@@ -77,17 +90,28 @@ def make_records(
     Args:
         languages: the ones that there are tasks for; items in others are set aside.
         tokenizer: gives the speech tokenizer; not called where no item has sound.
-        load: loads sound, possibly ahead of what is asked for.
-        together: recordings that go through the tokenizer at once.
+        load: loads sound, possibly before it is asked for.
+        together: recordings that go through the tokenizer at once; the sound of three times as many is in memory.
     """
-    ahead, behind = itertools.tee(items)
-    sounds = load(recording for item in ahead for recording in corpora.recordings(item))
-    for group in _groups(behind, together):
-        recordings = [recording for item in group for recording in corpora.recordings(item)]
-        heard = iter(_analyse(list(itertools.islice(sounds, len(recordings))), tokenizer))
-        for item in group:
-            mine = list(itertools.islice(heard, len(corpora.recordings(item))))
-            yield _attempt(item, mine, corpus, languages, tokenizer)
+    groups = _groups(items, together)
+    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="tokenise") as device:
+        loading = _begun_ahead(groups, lambda group: load([sound for item in group for sound in corpora.recordings(item)]))
+        analysing = _begun_ahead(loading, lambda loaded: device.submit(_analyse, loaded[1], tokenizer))
+        for (group, _), analyses in analysing:
+            heard = iter(analyses.result())
+            for item in group:
+                mine = list(itertools.islice(heard, len(corpora.recordings(item))))
+                yield _attempt(item, mine, corpus, languages, tokenizer)
+
+
+def _begun_ahead(inputs: Iterable[A], begin: Callable[[A], B]) -> Iterator[tuple[A, B]]:
+    """Each input and what was begun for it, once the next one has begun too."""
+    waiting: collections.deque[tuple[A, B]] = collections.deque()
+    for one in inputs:
+        waiting.append((one, begin(one)))
+        if len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _groups(items: Iterable[Item], together: int) -> Iterator[list[Item]]:
@@ -104,7 +128,8 @@ def _groups(items: Iterable[Item], together: int) -> Iterator[list[Item]]:
         yield group
 
 
-def _analyse(sounds: Sequence[Loaded], tokenizer: Callable[[], SpeechTokenizer]) -> list[Analysis | BadRecord]:
+def _analyse(loading: Iterator[Loaded], tokenizer: Callable[[], SpeechTokenizer]) -> list[Analysis | BadRecord]:
+    sounds = list(loading)
     good = [i for i, sound in enumerate(sounds) if not isinstance(sound, BadRecord)]
     results: list[Analysis | BadRecord] = list(sounds)
     if good:
