@@ -30,6 +30,7 @@ COMMANDS = {
     "tokenizer": ("cslm_jax.data.speech:train_tokenizer", "train the speech tokenizer and CTC recogniser"),
     "decoder": ("cslm_jax.data.speech:train_decoder", "train the speech decoder on the answer voice"),
     "prepare": ("cslm_jax.data.prepare:prepare", "corpora -> records -> token caches"),
+    "prepare-beam": ("cslm_jax.data.beam:prepare_beam", "the same, its workers placed by Apache Beam"),
     "show-batch": ("cslm_jax.data.show_batch:show_batch", "print the rows of one step"),
     "train": ("cslm_jax.train.loop:train", "train the LM: text, CPT or SFT"),
     "evaluate": ("cslm_jax.evaluate.evaluate:evaluate", "the paper's measures on held-out items, and the report"),

@@ -101,7 +101,7 @@ def find(config: DataConfig, recipe: Mapping[str, Any]) -> Path:
     if (exact / "manifest.json").is_file():
         return exact
     # Half-written folders begin with a dot.
-    others = {path.parent: _read_manifest(path)["recipe"] for path in sorted(exact.parent.glob("[!.]*/manifest.json"))}
+    others = {path.parent: read_manifest(path)["recipe"] for path in sorted(exact.parent.glob("[!.]*/manifest.json"))}
     if recipe["records"] is None:
         fitting = [path for path, other in others.items() if {**other, "records": None} == recipe]
         if len(fitting) == 1:
@@ -162,15 +162,15 @@ def _remedy(directory: Path) -> str:
     return f"delete the folder {directory} and run `cslm prepare` again, which makes this cache anew"
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
     manifest = files.read_json(path, _remedy(path.parent))
     if not isinstance(manifest, dict) or not {"examples", "tokens", "rejected", "recipe"} <= set(manifest):
         raise files.damaged(path, "fields are missing", _remedy(path.parent))
     return manifest
 
 
-class Cache:
-    """Random access to the examples of a task.
+class CacheIndex:
+    """What lies beside the examples of a task; says how many and how long they are without opening them.
 
     Raises:
         CslmError: a file of it is missing, truncated or corrupted; the message names it.
@@ -178,9 +178,8 @@ class Cache:
 
     def __init__(self, directory: Path):
         self.directory = directory
-        self.manifest = _read_manifest(directory / "manifest.json")
+        self.manifest = read_manifest(directory / "manifest.json")
         self.lengths = self._load_lengths(directory / "lengths.npy")
-        self._file = files.RecordFile(directory / "examples.arrayrecord", len(self.lengths), _remedy(directory))
 
     def _load_lengths(self, path: Path) -> Int[np.ndarray, "N"]:
         try:
@@ -214,6 +213,14 @@ class Cache:
     def rejected(self) -> Iterator[dict[str, str]]:
         """Records that gave no example (id, file, stage, reason)."""
         return files.read_lines(self.directory / "rejected.jsonl", _remedy(self.directory))
+
+
+class Cache(CacheIndex):
+    """Random access to the examples of a task; raises what CacheIndex does."""
+
+    def __init__(self, directory: Path):
+        super().__init__(directory)
+        self._file = files.RecordFile(directory / "examples.arrayrecord", len(self.lengths), _remedy(directory))
 
     def read(self, examples: Int[np.ndarray, "N"]) -> tuple[Int[np.ndarray, "T"], Float[np.ndarray, "T"]]:
         """Tokens and loss weights of the examples, one behind the other; `lengths` says where each ends."""

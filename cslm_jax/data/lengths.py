@@ -54,5 +54,6 @@ def _panel(axis: Axes, task: str, histogram: Int[np.ndarray, "L"], row_length: i
     axis.set_yticks([])
     axis.tick_params(colors=_INK, labelsize=8)
     axis.spines[["top", "right", "left"]].set_visible(False)
-    said = f"{total:,} examples" + (f", {too_long:.1%} too long" if too_long else "")
-    axis.text(1.0, 0.92, said, transform=axis.transAxes, ha="right", va="top", fontsize=7, color=_TOO_LONG if too_long else _INK)
+    said = f"{total:,} examples\n" + (f"{too_long:.1%} too long" if too_long else "all fit")
+    colour = _TOO_LONG if too_long else _INK
+    axis.text(1.01, 0.5, said, transform=axis.transAxes, ha="left", va="center", fontsize=7, color=colour)

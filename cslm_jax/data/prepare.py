@@ -7,12 +7,12 @@ makes it, and clears away what was left of it when that worker was killed.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import hashlib
-import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,11 @@ def prepare(config: Experiment, worker: str = "0/1", caches: bool = False, summa
     """
     index, workers = _parse_worker(worker)
     if not summary:
-        _check_units(config.data)
+        check_units(config.data)
         if not caches:
             make_records_of(config.corpora, config.data, index, workers)
         if caches or workers == 1:
-            ensure.make_missing_caches(config.data, ensure.with_records(config.data)[index::workers])
+            make_caches_of(config.data, index, workers)
     if workers == 1:
         write_summary(config.data, Path(config.workdir))
 
@@ -61,8 +61,8 @@ def _parse_worker(worker: str) -> tuple[int, int]:
     return int(index), int(workers)
 
 
-def _check_units(config: DataConfig) -> None:
-    """Corpora of text alone need no tokenizer."""
+def check_units(config: DataConfig) -> None:
+    """Raises CslmError if the vocabulary has fewer units than the speech tokenizer. Corpora of text alone need no tokenizer."""
     vocabulary = JointVocabulary.load(config.vocabulary)
     if _fingerprint(Path(config.tokenizer)) is None:
         return
@@ -72,6 +72,11 @@ def _check_units(config: DataConfig) -> None:
             f"the speech tokenizer in {config.tokenizer} has {codes} codes and the vocabulary in {config.vocabulary} "
             f"{vocabulary.codes}; set config.tokenizer.model.codes to {codes} and run `cslm vocabulary` again"
         )
+
+
+def make_caches_of(config: DataConfig, worker: int = 0, workers: int = 1) -> None:
+    """Makes the token caches of every N-th task with records, where they are missing."""
+    ensure.make_missing_caches(config, ensure.with_records(config)[worker::workers])
 
 
 def make_records_of(chosen: Sequence[CorpusConfig], config: DataConfig, worker: int = 0, workers: int = 1) -> None:
@@ -109,18 +114,30 @@ def _make_corpus(
     fingerprint = _fingerprint(Path(config.tokenizer))
     _check_unchanged(directory, corpus, config.prepare.shard_items, fingerprint, worker)
     done = {shard.number: shard.content.get("items") for shard in shards.of_corpus(directory)}
-    todo, ahead = itertools.tee(_todo(corpus, config, done, worker, workers))
-    items = (item for part in ahead for item in part.items)
+    begun: collections.deque[Part] = collections.deque()  # not a tee, which keeps 57 parts
+    todo = _noted(_todo(corpus, config, done, worker, workers), begun)
+    items = (item for part in todo for item in part.items)
     made = make_records(items, corpus, config.languages, tokenizer, load, config.prepare.together)
     counting = functools.partial(size, corpus, config.prepare.shard_items, worker, workers, set(done))
     with Progress(
         corpus.name, functools.partial(load.submit, counting) if isinstance(load, LoadingProcesses) else None
     ) as progress:
-        for part in todo:
-            progress.begin_shard()
-            results = [progress.count(result) for result in itertools.islice(made, len(part.items))]
-            notes = {"tokenizer": fingerprint, "items": part.described}
-            _write(directory, results, part.number, notes, vocabulary)
+        results: list[Record | Rejected] = []
+        for result in made:
+            if not results:
+                progress.begin_shard()
+            results.append(progress.count(result))
+            if len(results) == len(begun[0].items):
+                part = begun.popleft()
+                notes = {"tokenizer": fingerprint, "items": part.described}
+                _write(directory, results, part.number, notes, vocabulary)
+                results = []
+
+
+def _noted(parts: Iterable[Part], begun: collections.deque[Part]) -> Iterator[Part]:
+    for part in parts:
+        begun.append(part)
+        yield part
 
 
 def _write(

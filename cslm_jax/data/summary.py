@@ -39,30 +39,31 @@ def write_summary(config: DataConfig, workdir: Path) -> None:
         files.clear_leftovers(workdir, name)
     vocabulary, names = JointVocabulary.load(config.vocabulary), ensure.with_records(config)
     found = dict(_caches(config, names, vocabulary))
-    histograms = {name: np.bincount(cache.lengths) for name, cache in found.items()}
+    histograms = {name: np.bincount(caches.CacheIndex(directory).lengths) for name, directory in found.items()}
     reasons: dict[str, Counter[str]] = {}
     files.write_lines(workdir / "rejected.jsonl", _rejected(Path(config.records), found, config.row_length, reasons))
     corpora = dict(_corpora(Path(config.records), vocabulary, reasons))
-    rows = {name: _task(histograms[name], config.row_length, cache) for name, cache in found.items()}
+    rows = {name: _task(histogram, config.row_length, found[name]) for name, histogram in histograms.items()}
     missing = [name for name in names if name not in found]
     total = {"corpora": _total(corpora), "tasks": _total_of_tasks(rows, config.row_length)}
     summary = {"corpora": corpora, "tasks": rows, "total": total, "row_length": config.row_length, "not_made_yet": missing}
     files.write_json(workdir / "summary.json", summary)
-    if histograms:
-        draw_lengths(histograms, config.row_length, workdir / "lengths.png")
     print_table("corpora", corpora, total["corpora"])
     print_table(f"tasks, rows of {config.row_length} tokens", rows, total["tasks"])
     if missing:
         print(f"token caches that are not made yet: {', '.join(missing)}")
-    print(f"{workdir / 'rejected.jsonl'} says what was set aside, and why; {workdir / 'lengths.png'} shows how long examples are")
+    print(f"{workdir / 'rejected.jsonl'} says what was set aside, and why")
+    if histograms:
+        draw_lengths(histograms, config.row_length, workdir / "lengths.png")
+        print(f"{workdir / 'lengths.png'} shows how long the examples are")
 
 
-def _caches(config: DataConfig, names: Iterable[str], vocabulary: JointVocabulary) -> Iterator[tuple[str, caches.Cache]]:
-    """Those of the tasks' caches that are there."""
+def _caches(config: DataConfig, names: Iterable[str], vocabulary: JointVocabulary) -> Iterator[tuple[str, Path]]:
+    """Where the tasks' caches are, if they are there."""
     known = tasks(config.languages)
     for name in names:
         with contextlib.suppress(caches.NoCache):
-            yield name, caches.Cache(caches.find(config, caches.recipe(config, known[name], vocabulary.sha256)))
+            yield name, caches.find(config, caches.recipe(config, known[name], vocabulary.sha256))
 
 
 # Corpora -------------------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ def _records(shard: Shard) -> Iterator[Record]:
 # Tasks ---------------------------------------------------------------------------------------------
 
 
-def _task(histogram: np.ndarray, row_length: int, cache: caches.Cache) -> Row:
+def _task(histogram: np.ndarray, row_length: int, directory: Path) -> Row:
     lengths = np.arange(len(histogram))
     fitting = histogram[: row_length + 1]
     tokens, rows = int(fitting @ lengths[: row_length + 1]), sum(group.rows for group in pack_lengths(fitting, row_length))
@@ -118,7 +119,7 @@ def _task(histogram: np.ndarray, row_length: int, cache: caches.Cache) -> Row:
         "rows": rows,
         "density": tokens / max(1, rows * row_length),
         "longer_than_row": int(histogram[row_length + 1 :].sum()),
-        "rejected": cache.manifest["rejected"],
+        "rejected": caches.read_manifest(directory / "manifest.json")["rejected"],
     }
 
 
@@ -136,7 +137,7 @@ def _total(rows: Mapping[Any, Row]) -> Row:
 
 
 def _rejected(
-    folder: Path, found: Mapping[str, caches.Cache], row_length: int, reasons: dict[str, Counter[str]]
+    folder: Path, found: Mapping[str, Path], row_length: int, reasons: dict[str, Counter[str]]
 ) -> Iterator[dict[str, str]]:
     """Every line of rejected.jsonl; `reasons` counts those of each corpus by stage on the way."""
     for shard in shards.finished(folder):
@@ -144,9 +145,16 @@ def _rejected(
         for line in files.read_lines(shard.rejected, shard.remedy):
             counter[line["stage"]] += 1
             yield line
-    for name, cache in found.items():
+    for name, directory in found.items():
+        cache = caches.CacheIndex(directory)
         yield from cache.rejected()
-        for id, length in zip(cache.read_ids(), cache.lengths, strict=True):
-            if length > row_length:
-                reason = f"{length} tokens are longer than a row of {row_length}"
-                yield {"id": id, "file": str(cache.directory), "stage": f"row of {name}", "reason": reason}
+        yield from _too_long(name, cache, row_length)
+
+
+def _too_long(name: str, cache: caches.CacheIndex, row_length: int) -> Iterator[dict[str, str]]:
+    if not (cache.lengths > row_length).any():
+        return
+    for id, length in zip(cache.read_ids(), cache.lengths, strict=True):
+        if length > row_length:
+            reason = f"{length} tokens are longer than a row of {row_length}"
+            yield {"id": id, "file": str(cache.directory), "stage": f"row of {name}", "reason": reason}
