@@ -19,7 +19,6 @@ from tqdm import tqdm
 from cslm_jax.data import caches, ensure, files, records, shards
 from cslm_jax.data.catalogue import tasks
 from cslm_jax.data.config import DataConfig
-from cslm_jax.data.lengths import draw_lengths
 from cslm_jax.data.packing import pack_lengths
 from cslm_jax.data.records import Record
 from cslm_jax.data.shards import Shard
@@ -54,6 +53,9 @@ def write_summary(config: DataConfig, workdir: Path) -> None:
         print(f"token caches that are not made yet: {', '.join(missing)}")
     print(f"{workdir / 'rejected.jsonl'} says what was set aside, and why")
     if histograms:
+        # Here and not above: a worker that makes records need not wait for matplotlib.
+        from cslm_jax.data.lengths import draw_lengths
+
         draw_lengths(histograms, config.row_length, workdir / "lengths.png")
         print(f"{workdir / 'lengths.png'} shows how long the examples are")
 

@@ -16,14 +16,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from test_prepare import make_corpus, tokenizer
-
-from cslm_jax import config as experiments
-from cslm_jax.data.config import DataConfig, PrepareConfig
-from cslm_jax.data.corpora import CorpusConfig
-from cslm_jax.text.sentencepiece import SentencePieceText
-from cslm_jax.vocabulary import JointVocabulary
-
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
 PHASES = {"records": "/work/records/", "caches": "/work/cache/", "summary": r"/work/[^/]*\.(json|jsonl|png|tmp)$"}
 
@@ -60,6 +52,14 @@ def _child(log: str, phase: str, kill_at: str, *words: str) -> int:
 
 def make_world(folder: Path, sound: bool) -> Path:
     """Texts and, with sound, good and bad recordings, in three shards each; a tokenizer of random weights; a config."""
+    from test_prepare import make_corpus, tokenizer
+
+    from cslm_jax import config as experiments
+    from cslm_jax.data.config import DataConfig, PrepareConfig
+    from cslm_jax.data.corpora import CorpusConfig
+    from cslm_jax.text.sentencepiece import SentencePieceText
+    from cslm_jax.vocabulary import JointVocabulary
+
     folder.mkdir(exist_ok=True)
     if sound:
         make_corpus(folder / "corpus")

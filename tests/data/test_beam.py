@@ -10,13 +10,14 @@ from cslm_jax.data import beam, prepare
 from cslm_jax.errors import CslmError
 
 
-@pytest.mark.parametrize("workers", [3])
-def test_beam_makes_what_a_plain_run_makes(tmp_path, workers):
+def test_beam_makes_what_a_plain_run_makes(tmp_path):
     pytest.importorskip("apache_beam")
     plain, spread = (experiments.load(make_world(tmp_path / name, sound=False)) for name in ("plain", "beam"))
     prepare.prepare(plain)
-    beam.prepare_beam(spread, workers, "--runner=DirectRunner")
-    assert content_of(tmp_path / "beam" / "work") == content_of(tmp_path / "plain" / "work")
+    beam.prepare_beam(spread, workers=3, beam="--runner=DirectRunner")
+    for folder in ("records", "cache"):
+        assert content_of(tmp_path / "beam" / "work" / folder) == content_of(tmp_path / "plain" / "work" / folder)
+    assert (tmp_path / "beam" / "work" / "summary.json").is_file()
 
 
 def test_without_beam_it_says_what_to_install(tmp_path, monkeypatch):
