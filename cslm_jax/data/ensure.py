@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tqdm import tqdm
 
 from cslm_jax.data import caches, shards
-from cslm_jax.data.catalogue import READS, TaskSpec, mixture_weights, tasks
+from cslm_jax.data.catalogue import READS, RecordKind, TaskSpec, mixture_weights, tasks
 from cslm_jax.data.config import DataConfig
 from cslm_jax.data.examples import read_examples
 from cslm_jax.errors import BadRecord
@@ -43,7 +43,7 @@ def make_missing_caches(config: DataConfig, names: Iterable[str] | None = None) 
 
 def with_records(config: DataConfig) -> list[str]:
     """Tasks of whose kinds there is any record."""
-    kinds = {kind for shard in shards.finished(Path(config.records)) for kind in shard.content["records"]}
+    kinds = {kind for shard in shards.finished(Path(config.records)) for kind in get_args(RecordKind) if shard.count(kind)}
     return [name for name, spec in tasks(config.languages).items() if kinds & set(READS[spec.family])]
 
 

@@ -113,15 +113,14 @@ def _make_corpus(
     directory = Path(config.records) / corpus.name
     fingerprint = _fingerprint(Path(config.tokenizer))
     _check_unchanged(directory, corpus, config.prepare.shard_items, fingerprint, worker)
-    done = {shard.number: shard.content.get("items") for shard in shards.of_corpus(directory)}
+    done = _done(directory)
     begun: collections.deque[Part] = collections.deque()  # not a tee, which keeps 57 parts
     todo = _noted(_todo(corpus, config, done, worker, workers), begun)
     items = (item for part in todo for item in part.items)
     made = make_records(items, corpus, config.languages, tokenizer, load, config.prepare.together)
-    counting = functools.partial(size, corpus, config.prepare.shard_items, worker, workers, set(done))
-    with Progress(
-        corpus.name, functools.partial(load.submit, counting) if isinstance(load, LoadingProcesses) else None
-    ) as progress:
+    work = (size, corpus, config.prepare.shard_items, worker, workers, set(done))
+    count = functools.partial(load.submit, *work) if isinstance(load, LoadingProcesses) else None
+    with Progress(corpus.name, count) as progress:
         results: list[Record | Rejected] = []
         for result in made:
             if not results:
@@ -149,12 +148,13 @@ def _write(
     write_records(directory, kept, rejected, number, {**notes, "text_tokens": counted})
 
 
-def _todo(corpus: CorpusConfig, config: DataConfig, done: Mapping[int, Any], worker: int, workers: int) -> Iterator[Part]:
-    """What this worker has to do: every N-th part, without those whose shards are made from the same items.
+def _done(directory: Path) -> dict[int, Any]:
+    """The items that each finished shard was made from."""
+    return {shard.number: shard.content.get("items") for shard in shards.of_corpus(directory)}
 
-    Args:
-        done: the items that each finished shard was made from.
-    """
+
+def _todo(corpus: CorpusConfig, config: DataConfig, done: Mapping[int, Any], worker: int, workers: int) -> Iterator[Part]:
+    """What this worker has to do: every N-th part, without those whose shards are made from the same items."""
     found = 0
     for part in parts(corpora.read(corpus), config.prepare.shard_items, config.languages):
         found += 1

@@ -61,6 +61,9 @@ class Shard:
             if path not in kept:
                 path.unlink()
 
+    def count(self, kind: RecordKind) -> int:
+        return self.content["records"].get(kind, {"count": 0})["count"]
+
 
 def _remedy(path: Path) -> str:
     return f"delete the files {path.with_suffix('.*')} and run `cslm prepare` again, which makes this shard anew"
