@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from jaxtyping import Float
 from cslm_jax.data import corpora
 from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected, SpokenDialogueItem
 from cslm_jax.data.records import Record, SpokenDialogue, SpokenText, Utterance
-from cslm_jax.errors import BadRecord
+from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import align
 from cslm_jax.speech.tokenizer import Analysis, SpeechTokenizer
 
@@ -53,7 +54,7 @@ class LoadingProcesses:
     def __call__(self, recordings: Sequence[Recording]) -> Iterator[Loaded]:
         starts = range(0, len(recordings), _LOADED_TOGETHER)
         goes = [self.submit(_load_list, recordings[start : start + _LOADED_TOGETHER]) for start in starts]
-        return itertools.chain.from_iterable(go.result() for go in goes)
+        return itertools.chain.from_iterable(map(_result, goes))
 
     def submit(self, function: Callable[..., A], *arguments: Any) -> concurrent.futures.Future[A]:
         """Runs something else in one of the processes."""
@@ -61,6 +62,16 @@ class LoadingProcesses:
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+
+def _result(go: concurrent.futures.Future[A]) -> A:
+    try:
+        return go.result()
+    except BrokenProcessPool as error:
+        raise CslmError(
+            "a process that loads sound was killed, which the system does when memory runs out; lower data.prepare.processes "
+            "or data.prepare.together, and run the same command again: it goes on with what is finished"
+        ) from error
 
 
 def _end_with_parent() -> None:

@@ -93,7 +93,7 @@ def main(kills: int, seed: int = 0) -> None:
             print(f"{phase}: {len(operations)} file operations undisturbed, {len(whole)} files in the end", flush=True)
             left = kills
             while left:
-                killed, done = run(config, phase, draw.randrange(1, len(operations) // 2))
+                killed, done = run(config, phase, draw.randrange(1, len(operations)))
                 left -= killed
                 print(f"  {'killed before' if killed else 'ended after'} {len(done)}: {done[-1].replace(folder, '')}", flush=True)
                 if not killed:

@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 import sys
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import psutil
 import pytest
@@ -10,6 +12,8 @@ from killing import content_of, make_world, run
 
 from cslm_jax import config as experiments
 from cslm_jax.data import files, prepare
+from cslm_jax.data.corpora import Recording
+from cslm_jax.data.recording import LoadingProcesses
 from cslm_jax.errors import CslmError
 
 
@@ -54,6 +58,15 @@ def test_loading_processes_do_not_outlive_a_killed_parent(tmp_path):
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
         assert not psutil.wait_procs([child], timeout=20)[1]
+
+
+def test_a_loading_process_that_was_killed_is_named(monkeypatch):
+    load, broken = LoadingProcesses(1), Future()
+    broken.set_exception(BrokenProcessPool("a child process terminated abruptly"))
+    monkeypatch.setattr(load, "submit", lambda *_: broken)
+    with pytest.raises(CslmError, match="lower data.prepare.processes or data.prepare.together"):
+        list(load([Recording("a", "en", "a dog", lambda: None)]))
+    load.close()
 
 
 class _FullDisk:
