@@ -50,7 +50,7 @@ def prepare(config: Experiment, worker: str = "0/1", caches: bool = False, summa
             make_records_of(config.corpora, config.data, index, workers)
         if caches or workers == 1:
             make_caches_of(config.data, index, workers)
-    if workers == 1:
+    if summary or workers == 1:
         write_summary(config.data, Path(config.workdir))
 
 
