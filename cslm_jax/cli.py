@@ -32,6 +32,7 @@ COMMANDS = {
     "prepare": ("cslm_jax.data.prepare:prepare", "corpora -> records -> token caches"),
     "units": ("cslm_jax.data.listen:units", "sound files -> units, as lines of JSON"),
     "align": ("cslm_jax.data.listen:align", "a sound file and its text -> words and chunks with their times, as JSON"),
+    "prepare-beam": ("cslm_jax.data.beam:prepare_beam", "the same, its workers placed by Apache Beam"),
     "show-batch": ("cslm_jax.data.show_batch:show_batch", "print the rows of one step"),
     "train": ("cslm_jax.train.loop:train", "train the LM: text, CPT or SFT"),
     "evaluate": ("cslm_jax.evaluate.evaluate:evaluate", "the paper's measures on held-out items, and the report"),

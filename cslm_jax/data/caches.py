@@ -14,11 +14,12 @@ live side by side, and nothing is ever made twice. Free of TensorFlow: training 
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,10 @@ class Example:
     id: str
     tokens: Int[np.ndarray, "T"]
     loss_weights: Float[np.ndarray, "T"]
+
+
+Reject = Callable[[Mapping[str, str]], None]
+"""Is told of a record that gives no example: id, file, stage, reason."""
 
 
 def recipe(config: DataConfig, task: TaskSpec, vocabulary_sha256: str) -> dict[str, Any]:
@@ -98,7 +103,7 @@ def find(config: DataConfig, recipe: Mapping[str, Any]) -> Path:
     if (exact / "manifest.json").is_file():
         return exact
     # Half-written folders begin with a dot.
-    others = {path.parent: _read_manifest(path)["recipe"] for path in sorted(exact.parent.glob("[!.]*/manifest.json"))}
+    others = {path.parent: read_manifest(path)["recipe"] for path in sorted(exact.parent.glob("[!.]*/manifest.json"))}
     if recipe["records"] is None:
         fitting = [path for path, other in others.items() if {**other, "records": None} == recipe]
         if len(fitting) == 1:
@@ -127,43 +132,48 @@ def _short(value: Any) -> str:
     return f"{value[:12]}..." if isinstance(value, str) and len(value) > 16 else str(value)
 
 
-def write(directory: Path, recipe: Mapping[str, Any], examples: Iterable[Example], rejected: Sequence[dict]) -> None:
-    """Writes a cache; it appears under its name when it is complete.
+def write(directory: Path, recipe: Mapping[str, Any], read: Callable[[Reject], Iterable[Example]]) -> int:
+    """Writes a cache, an example at a time; it appears under its name when it is complete.
 
     Args:
-        rejected: what is in it after `examples` is exhausted is written too (id, file, stage, reason).
+        read: gives the examples, and tells its argument of each record that gave none (id, file, stage, reason).
+
+    Returns:
+        How many records gave none.
     """
-    lengths: list[int] = []
+    files.clear_leftovers(directory.parent, directory.name)
+    lengths = array.array("i")
     with files.replacing(directory) as temporary:
         temporary.mkdir()
         with (
             files.record_writer(temporary / "examples.arrayrecord") as file,
             (temporary / "ids.txt").open("w", encoding="utf-8", newline="") as ids,
+            files.line_writer(temporary / "rejected.jsonl") as rejected,
         ):
-            for example in examples:
+            for example in read(rejected.write):
                 tokens, weights = example.tokens.astype("<i4", copy=False), example.loss_weights.astype("<f4", copy=False)
                 file.write(tokens.tobytes() + weights.tobytes())
                 lengths.append(len(example.tokens))
                 ids.write(example.id + "\n")
         np.save(temporary / "lengths.npy", np.array(lengths, np.int32))
-        files.write_lines(temporary / "rejected.jsonl", rejected)
-        summary = {"examples": len(lengths), "tokens": int(sum(lengths)), "rejected": len(rejected)}
+        summary = {"examples": len(lengths), "tokens": sum(lengths), "rejected": rejected.count}
         files.write_json(temporary / "manifest.json", {**summary, "recipe": dict(recipe)})
+    return rejected.count
 
 
 def _remedy(directory: Path) -> str:
     return f"delete the folder {directory} and run `cslm prepare` again, which makes this cache anew"
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
     manifest = files.read_json(path, _remedy(path.parent))
     if not isinstance(manifest, dict) or not {"examples", "tokens", "rejected", "recipe"} <= set(manifest):
         raise files.damaged(path, "fields are missing", _remedy(path.parent))
     return manifest
 
 
-class Cache:
-    """Random access to the examples of a task.
+class CacheIndex:
+    """What lies beside the examples of a task; says how many and how long they are without opening them.
 
     Raises:
         CslmError: a file of it is missing, truncated or corrupted; the message names it.
@@ -171,9 +181,8 @@ class Cache:
 
     def __init__(self, directory: Path):
         self.directory = directory
-        self.manifest = _read_manifest(directory / "manifest.json")
+        self.manifest = read_manifest(directory / "manifest.json")
         self.lengths = self._load_lengths(directory / "lengths.npy")
-        self._file = files.RecordFile(directory / "examples.arrayrecord", len(self.lengths), _remedy(directory))
 
     def _load_lengths(self, path: Path) -> Int[np.ndarray, "N"]:
         try:
@@ -189,18 +198,32 @@ class Cache:
     @functools.cached_property
     def ids(self) -> list[str]:
         """Record id of each example."""
-        path = self.directory / "ids.txt"
+        return list(self.read_ids())
+
+    def read_ids(self) -> Iterator[str]:
+        """`ids`, a line at a time."""
+        path, count = self.directory / "ids.txt", 0
         try:
-            ids = path.read_text(encoding="utf-8").split("\n")[:-1]
+            with path.open(encoding="utf-8", newline="\n") as file:
+                for line in file:
+                    count += 1
+                    yield line.removesuffix("\n")
         except (OSError, ValueError) as error:
             raise files.damaged(path, error, _remedy(self.directory)) from error
-        if len(ids) != len(self.lengths):
-            raise files.damaged(path, f"{len(ids)} ids for {len(self.lengths)} examples", _remedy(self.directory))
-        return ids
+        if count != len(self.lengths):
+            raise files.damaged(path, f"{count} ids for {len(self.lengths)} examples", _remedy(self.directory))
 
-    def rejected(self) -> list[dict[str, str]]:
+    def rejected(self) -> Iterator[dict[str, str]]:
         """Records that gave no example (id, file, stage, reason)."""
         return files.read_lines(self.directory / "rejected.jsonl", _remedy(self.directory))
+
+
+class Cache(CacheIndex):
+    """Random access to the examples of a task; raises what CacheIndex does."""
+
+    def __init__(self, directory: Path):
+        super().__init__(directory)
+        self._file = files.RecordFile(directory / "examples.arrayrecord", len(self.lengths), _remedy(directory))
 
     def read(self, examples: Int[np.ndarray, "N"]) -> tuple[Int[np.ndarray, "T"], Float[np.ndarray, "T"]]:
         """Tokens and loss weights of the examples, one behind the other; `lengths` says where each ends."""

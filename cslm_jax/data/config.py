@@ -20,8 +20,8 @@ class PrepareConfig:
     """Items of a corpus in one shard, the unit of work that is done or not done."""
     processes: int = 2
     """Processes that decode or synthesise sound while this one tokenises; 0 does it here."""
-    together: int = 512
-    """Recordings that are tokenised at once; bounds the memory, whatever the corpus."""
+    together: int = 256
+    """Recordings that are tokenised at once. It bounds the memory, which holds the sound of three times as many."""
     max_seconds: float = 30.0
     """Longer recordings are set aside. Published tokenizers hear 30 s at once and go through longer sound in windows."""
 

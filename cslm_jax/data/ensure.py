@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tqdm import tqdm
 
 from cslm_jax.data import caches, shards
-from cslm_jax.data.catalogue import READS, TaskSpec, mixture_weights, tasks
+from cslm_jax.data.catalogue import READS, RecordKind, TaskSpec, mixture_weights, tasks
 from cslm_jax.data.config import DataConfig
 from cslm_jax.data.examples import read_examples
 from cslm_jax.errors import BadRecord
@@ -43,8 +43,8 @@ def make_missing_caches(config: DataConfig, names: Iterable[str] | None = None) 
 
 def with_records(config: DataConfig) -> list[str]:
     """Tasks of whose kinds there is any record."""
-    records = Path(config.records)
-    return [name for name, spec in tasks(config.languages).items() if shards.count(records, READS[spec.family])]
+    kinds = {kind for shard in shards.finished(Path(config.records)) for kind in get_args(RecordKind) if shard.count(kind)}
+    return [name for name, spec in tasks(config.languages).items() if kinds & set(READS[spec.family])]
 
 
 def _make_missing(config: DataConfig, names: Iterable[str], instead_of_other_vocabularies: bool) -> None:
@@ -61,14 +61,13 @@ def _make_missing(config: DataConfig, names: Iterable[str], instead_of_other_voc
 
 
 def _make(config: DataConfig, task: TaskSpec, vocabulary: JointVocabulary, recipe: Mapping[str, Any]) -> None:
-    rejected: list[dict] = []
+    def read(reject: caches.Reject) -> Iterable[caches.Example]:
+        def set_aside(id: str, error: BadRecord) -> None:
+            reject({"id": id, "file": config.records, "stage": error.stage, "reason": error.reason})
 
-    def set_aside(id: str, error: BadRecord) -> None:
-        rejected.append({"id": id, "file": config.records, "stage": error.stage, "reason": error.reason})
+        examples = read_examples(task, config.split, config, vocabulary, set_aside)
+        return tqdm(examples, desc=f"tokens of {task.name}", unit=" examples", unit_scale=True)
 
-    examples = read_examples(task, config.split, config, vocabulary, set_aside)
-    shown = tqdm(examples, desc=f"tokens of {task.name}", unit=" examples", unit_scale=True)
     directory = caches.directory(config, recipe)
-    caches.write(directory, recipe, shown, rejected)
-    if rejected:
-        logger.warning("%s: %d records are set aside, see %s", task.name, len(rejected), directory / "rejected.jsonl")
+    if rejected := caches.write(directory, recipe, read):
+        logger.warning("%s: %d records are set aside, see %s", task.name, rejected, directory / "rejected.jsonl")

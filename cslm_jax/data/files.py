@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import hashlib
 import json
 import os
@@ -10,7 +12,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from array_record.python import array_record_module
 
@@ -22,19 +24,47 @@ _WRITER_OPTIONS = "group_size:1,zstd:3"
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; it takes the place of `path` if the block succeeds and vanishes if not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A temporary name to write to; it takes the place of `path` if the block succeeds and vanishes if not.
+
+    Raises:
+        CslmError: the disk is full. What the block wrote is gone, and what was there before it stays.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if path.is_dir():
             shutil.rmtree(path)
         os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        if not _disk_is_full(error):
+            raise
+        todo = "free some space and run the same command again; it goes on with what is finished"
+        raise CslmError(f"{path} cannot be written: {error}; {todo}") from error
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _disk_is_full(error: OSError | RuntimeError) -> bool:
+    """ArrayRecord raises a RuntimeError with the system's words."""
+    words = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)]
+    return any(word in str(error) for word in words)
+
+
+def clear_leftovers(directory: Path, name: str) -> None:
+    """Removes what killed processes left of the file `name`, or of all files `name.*`.
+
+    Only whoever makes them may call it: what another process is writing right now looks the same.
+    """
+    for path in directory.glob(f".{glob.escape(name)}.*.tmp"):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -42,10 +72,29 @@ def write_json(path: Path, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="")
 
 
+class LineWriter:
+    """Writes one JSON value a line, and counts them."""
+
+    def __init__(self, file: TextIO):
+        self._file, self.count = file, 0
+
+    def write(self, row: Any) -> None:
+        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self.count += 1
+
+
+@contextlib.contextmanager
+def line_writer(path: Path) -> Iterator[LineWriter]:
+    """A file of JSON lines that appears under its name only when it is complete."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        yield LineWriter(file)
+
+
 def write_lines(path: Path, rows: Iterable[Any]) -> None:
     """One JSON value a line."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    with line_writer(path) as writer:
+        for row in rows:
+            writer.write(row)
 
 
 def read_json(path: Path, remedy: str) -> Any:
@@ -56,11 +105,12 @@ def read_json(path: Path, remedy: str) -> Any:
         raise damaged(path, error, remedy) from error
 
 
-def read_lines(path: Path, remedy: str) -> list[Any]:
-    """The inverse of `write_lines`; raises CslmError naming the file and the remedy."""
+def read_lines(path: Path, remedy: str) -> Iterator[Any]:
+    """The inverse of `write_lines`, a line at a time; raises CslmError naming the file and the remedy."""
     try:
-        # Not splitlines(): JSON leaves U+2028 and U+0085 in a string as they are.
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        # Lines end at \n alone: JSON leaves U+2028 and U+0085 in a string as they are.
+        with path.open(encoding="utf-8", newline="\n") as file:
+            yield from map(json.loads, file)
     except (OSError, ValueError) as error:
         raise damaged(path, error, remedy) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,26 +20,25 @@ class Part:
     number: int
     """Of the part and of its shard."""
     items: tuple[Item, ...] = dataclasses.field(repr=False)
-    sha256: str
-    """Of what the items say."""
+    languages: tuple[str, ...]
+    """The ones that there are tasks for; they decide which items are set aside."""
 
-    @property
+    @functools.cached_property
     def described(self) -> dict[str, Any]:
-        """Stands in the shard's .json: a shard with another description was made from other items."""
-        return {"count": len(self.items), "sha256": self.sha256}
+        """Stands in the shard's .json: a shard with another description was made from other items.
+
+        Worked out when asked for: of many workers, each asks for its own parts only.
+        """
+        return {"count": len(self.items), "sha256": _sha256(self.items, self.languages)}
 
 
 def parts(items: Iterable[Item], size: int, languages: Sequence[str]) -> Iterator[Part]:
-    """The parts of a corpus.
-
-    Args:
-        languages: the ones that there are tasks for; they decide which items are set aside.
-    """
+    """The parts of a corpus."""
     rest = iter(items)
     for number in itertools.count():
         if not (members := tuple(itertools.islice(rest, size))):
             return
-        yield Part(number, members, _sha256(members, languages))
+        yield Part(number, members, tuple(languages))
 
 
 def _sha256(items: Iterable[Item], languages: Sequence[str]) -> str:

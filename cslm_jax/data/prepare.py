@@ -1,19 +1,20 @@
 """`cslm prepare`: corpora -> records -> token caches, resumable at any point.
 
 A shard of a corpus and a cache of a task are each written whole or not at all, so rerunning the command does what is
-left. Workers (`--worker=i/N`) share the shards of a corpus and need not know of each other.
+left. Workers (`--worker=i/N`) share the shards of a corpus and need not know of each other: each shard has one worker that
+makes it, and clears away what was left of it when that worker was killed.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import hashlib
-import itertools
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -23,34 +24,38 @@ from cslm_jax.data.alignment import Alignment, languages_of_answers
 from cslm_jax.data.config import DataConfig
 from cslm_jax.data.corpora import CorpusConfig, Postponed, Rejected
 from cslm_jax.data.parts import Part, parts
+from cslm_jax.data.progress import Progress, size
 from cslm_jax.data.recording import Load, LoadingProcesses, load_here, make_records
 from cslm_jax.data.records import Record, write_records
 from cslm_jax.data.speak.dialogues import spoken
-from cslm_jax.data.summary import write_summary
+from cslm_jax.data.summary import text_tokens, write_summary
 from cslm_jax.errors import CslmError
 from cslm_jax.speech.tokenizer import SpeechTokenizer, files_of
 from cslm_jax.vocabulary import JointVocabulary
 
 
-def prepare(config: Experiment, worker: str = "0/1", summary: bool = False) -> None:
-    """Makes the records and token caches that are not there yet, and writes WORKDIR/summary.json and rejected.jsonl.
+def prepare(config: Experiment, worker: str = "0/1", caches: bool = False, summary: bool = False) -> None:
+    """Makes the records and token caches that are not there yet, and writes WORKDIR/summary.json, lengths.png and rejected.jsonl.
 
     Args:
         worker: i/N: do only the shards of worker i (from 0) of N; with more than one worker, run once without it
-            at the end, for the caches and the summary.
+            at the end, for what is left: the caches and the summary.
+        caches: only the token caches, once all records are there; worker i of N makes those of every N-th task.
         summary: only look at what is there.
 
     Raises:
-        CslmError: there is no vocabulary, or it has fewer units than the speech tokenizer: told before the long work.
+        CslmError: there is no vocabulary, or it has fewer units than the speech tokenizer: told before the long work; or
+            the disk is full.
     """
     index, workers = _parse_worker(worker)
     if not summary:
-        _check_units(config.data)
-        make_records_of(config.corpora, config.data, index, workers)
-        if workers > 1:
-            return
-        ensure.make_missing_caches(config.data)
-    write_summary(config.data, Path(config.workdir))
+        check_units(config.data)
+        if not caches:
+            make_records_of(config.corpora, config.data, index, workers)
+        if caches or workers == 1:
+            make_caches_of(config.data, index, workers)
+    if summary or workers == 1:
+        write_summary(config.data, Path(config.workdir))
 
 
 def _parse_worker(worker: str) -> tuple[int, int]:
@@ -60,8 +65,8 @@ def _parse_worker(worker: str) -> tuple[int, int]:
     return int(index), int(workers)
 
 
-def _check_units(config: DataConfig) -> None:
-    """Corpora of text alone need no tokenizer."""
+def check_units(config: DataConfig) -> None:
+    """Raises CslmError if the vocabulary has fewer units than the speech tokenizer. Corpora of text alone need no tokenizer."""
     vocabulary = JointVocabulary.load(config.vocabulary)
     if _fingerprint(Path(config.tokenizer)) is None:
         return
@@ -71,6 +76,11 @@ def _check_units(config: DataConfig) -> None:
             f"the speech tokenizer in {config.tokenizer} has {codes} codes and the vocabulary in {config.vocabulary} "
             f"{vocabulary.codes}; set config.tokenizer.model.codes to {codes} and run `cslm vocabulary` again"
         )
+
+
+def make_caches_of(config: DataConfig, worker: int = 0, workers: int = 1) -> None:
+    """Makes the token caches of every N-th task with records, where they are missing."""
+    ensure.make_missing_caches(config, ensure.with_records(config)[worker::workers])
 
 
 def make_records_of(chosen: Sequence[CorpusConfig], config: DataConfig, worker: int = 0, workers: int = 1) -> None:
@@ -89,9 +99,10 @@ def make_records_of(chosen: Sequence[CorpusConfig], config: DataConfig, worker: 
     tokenizer = functools.cache(functools.partial(SpeechTokenizer.load, config.tokenizer))
     alignment = Alignment(config.aligners, tokenizer)
     alignment.check(languages_of_answers(chosen, config.languages))
+    vocabulary = JointVocabulary.load(config.vocabulary)
     try:
         for corpus in chosen:
-            _make_corpus(corpus, config, tokenizer, alignment, load, worker, workers)
+            _make_corpus(corpus, config, tokenizer, alignment, vocabulary, load, worker, workers)
     finally:
         if isinstance(load, LoadingProcesses):
             load.close()
@@ -102,33 +113,61 @@ def _make_corpus(
     config: DataConfig,
     tokenizer: Callable[[], SpeechTokenizer],
     alignment: Alignment,
+    vocabulary: JointVocabulary,
     load: Load,
     worker: int,
     workers: int,
 ) -> None:
     directory = Path(config.records) / corpus.name
     fingerprint = _fingerprint(Path(config.tokenizer))
-    _check_unchanged(directory, corpus, config, fingerprint)
-    todo, ahead = itertools.tee(_todo(corpus, config, directory, worker, workers))
-    items = spoken((item for part in ahead for item in part.items), corpus, config.languages)
+    _check_unchanged(directory, corpus, config, fingerprint, worker)
+    done = _done(directory)
+    begun: collections.deque[Part] = collections.deque()  # not a tee, which keeps 57 parts
+    todo = _noted(_todo(corpus, config, done, worker, workers), begun)
+    items = spoken((item for part in todo for item in part.items), corpus, config.languages)
     made = make_records(items, corpus, config.languages, tokenizer, load, config.prepare.together, alignment)
-    with _Progress(corpus.name) as progress:
-        for part in todo:
-            results = [progress.count(result) for result in itertools.islice(made, len(part.items))]
-            rejected = [dataclasses.asdict(result) for result in results if isinstance(result, Rejected)]
-            kept = [result for result in results if not isinstance(result, Rejected)]
-            notes = {"tokenizer": fingerprint, "aligners": _names(config), "items": part.described}
-            if postponed := sum(isinstance(result, Postponed) for result in results):
-                notes["retry"] = postponed
-                tqdm.write(f"records of {corpus.name}: {postponed} items of shard {part.number:05d} wait for another run of this")
-            write_records(directory, kept, rejected, part.number, notes)
+    work = (size, corpus, config.prepare.shard_items, worker, workers, set(done))
+    count = functools.partial(load.submit, *work) if isinstance(load, LoadingProcesses) else None
+    with Progress(corpus.name, count) as progress:
+        results: list[Record | Rejected] = []
+        for result in made:
+            if not results:
+                progress.begin_shard()
+            results.append(progress.count(result))
+            if len(results) == len(begun[0].items):
+                part = begun.popleft()
+                notes = {"tokenizer": fingerprint, "aligners": _names(config), "items": part.described}
+                _write(directory, results, part.number, notes, vocabulary)
+                results = []
 
 
-def _todo(corpus: CorpusConfig, config: DataConfig, directory: Path, worker: int, workers: int) -> Iterator[Part]:
+def _noted(parts: Iterable[Part], begun: collections.deque[Part]) -> Iterator[Part]:
+    for part in parts:
+        begun.append(part)
+        yield part
+
+
+def _write(
+    directory: Path, results: Sequence[Record | Rejected], number: int, notes: Mapping[str, Any], vocabulary: JointVocabulary
+) -> None:
+    rejected = [dataclasses.asdict(result) for result in results if isinstance(result, Rejected)]
+    kept = [result for result in results if not isinstance(result, Rejected)]
+    notes = {**notes, "text_tokens": {"vocabulary": vocabulary.sha256, "tokens": text_tokens(kept, vocabulary)}}
+    if postponed := sum(isinstance(result, Postponed) for result in results):
+        notes["retry"] = postponed
+        tqdm.write(f"{directory}: {postponed} items of shard {number:05d} wait for another run of this")
+    write_records(directory, kept, rejected, number, notes)
+
+
+def _done(directory: Path) -> dict[int, Any]:
+    """The items that each finished shard was made from; None where some were postponed, for all of it is made again with them."""
+    return {
+        shard.number: None if shard.content.get("retry") else shard.content.get("items") for shard in shards.of_corpus(directory)
+    }
+
+
+def _todo(corpus: CorpusConfig, config: DataConfig, done: Mapping[int, Any], worker: int, workers: int) -> Iterator[Part]:
     """What this worker has to do: every N-th part, without those whose shards are made from the same items."""
-    found_before = {shard.number: shard.content for shard in shards.of_corpus(directory)}
-    # Items that were postponed are tried again, and all of their shard is made with them.
-    done = {number: None if before.get("retry") else before.get("items") for number, before in found_before.items()}
     found = 0
     for part in parts(corpora.read(corpus), config.prepare.shard_items, config.languages):
         found += 1
@@ -136,8 +175,8 @@ def _todo(corpus: CorpusConfig, config: DataConfig, directory: Path, worker: int
             yield part
     if done and max(done) >= found:
         raise CslmError(
-            f"corpora.{corpus.name} has items for {found} shards now, and {directory} holds shard {max(done):05d}; "
-            f"bring the rest back, or delete the shards from {found:05d} on"
+            f"corpora.{corpus.name} has items for {found} shards now, and {config.records}/{corpus.name} holds shard "
+            f"{max(done):05d}; bring the rest back, or delete the shards from {found:05d} on"
         )
 
 
@@ -154,16 +193,18 @@ def _names(config: DataConfig) -> dict[str, str]:
     return {language: Path(path).name for language, path in config.aligners.items()}
 
 
-def _check_unchanged(directory: Path, corpus: CorpusConfig, config: DataConfig, tokenizer: str | None) -> None:
+def _check_unchanged(directory: Path, corpus: CorpusConfig, config: DataConfig, tokenizer: str | None, worker: int) -> None:
     """Shards that are made from different things must not lie side by side."""
     decisive = {"shard_items": config.prepare.shard_items, "max_seconds": config.prepare.max_seconds}
     speak = corpus.speak and corpus.speak.recipe
     recipe = json.loads(json.dumps({**dataclasses.asdict(corpus), "speak": speak, **decisive}))
     path = directory / "recipe.json"
-    if not path.is_file():
+    if worker == 0 and not path.is_file():
+        files.clear_leftovers(directory, path.name)
         files.write_json(path, recipe)
-    # It was always 30 s before it became a field.
-    before = {"max_seconds": 30.0, **files.read_json(path, "delete this file and run the same command again")}
+    # Like every file it has one worker that makes it; those that were there before it have nothing to compare with.
+    before = files.read_json(path, "delete this file and run the same command again") if path.is_file() else recipe
+    before = {"max_seconds": 30.0, **before}  # it was always 30 s before it became a field
     for field in {**recipe, **before}:
         # A field that a later version added is not set in either.
         if (recipe.get(field) or None) != (before.get(field) or None):
@@ -179,29 +220,3 @@ def _check_unchanged(directory: Path, corpus: CorpusConfig, config: DataConfig, 
                 f"{directory} was aligned with data.aligners = {shard.content.get('aligners', {})}, the config has "
                 f"{_names(config)}; delete the folder to align it again"
             )
-
-
-class _Progress:
-    """Items, hours of speech done, and how many times faster than real time."""
-
-    def __init__(self, name: str):
-        self._bar = tqdm(desc=f"records of {name}", unit=" items", unit_scale=True)
-        self._seconds, self._rejected, self._started = 0.0, 0, time.monotonic()
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._bar.close()
-
-    def count(self, result: Record | Rejected) -> Record | Rejected:
-        if isinstance(result, Rejected):
-            self._rejected += 1
-        else:
-            self._seconds += sum(speech.seconds for speech in result.speeches())
-        speed = self._seconds / (time.monotonic() - self._started)
-        self._bar.set_postfix_str(
-            f"{self._seconds / 3600:.2f} h, {speed:.0f} x real time, {self._rejected} rejected", refresh=False
-        )
-        self._bar.update()
-        return result

@@ -1,4 +1,5 @@
-"""Corpora -> records: sound is loaded ahead in other processes while this one tokenises and aligns."""
+"""Corpora -> records. Three things go on at once: other processes load the sound of the next recordings, the device tokenises
+these, and this process aligns and writes the ones before."""
 
 from __future__ import annotations
 
@@ -7,7 +8,11 @@ import concurrent.futures
 import dataclasses
 import itertools
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -20,11 +25,12 @@ from cslm_jax.errors import BadRecord, CslmError, TryAgain
 from cslm_jax.speech import align
 from cslm_jax.speech.tokenizer import SpeechTokenizer
 
-# Recordings that a process loads in one go, and how many goes wait for the tokenizer at most, per process.
-_LOADED_TOGETHER, _WAITING = 16, 4
+# Recordings that a process loads in one go.
+_LOADED_TOGETHER = 16
 
+A, B = TypeVar("A"), TypeVar("B")
 Loaded = Float[np.ndarray, "S"] | BadRecord
-Load = Callable[[Iterable[Recording]], Iterator[Loaded]]
+Load = Callable[[Sequence[Recording]], Iterator[Loaded]]
 
 
 def load_here(recordings: Iterable[Recording], max_seconds: float = 30.0) -> Iterator[Loaded]:
@@ -39,26 +45,45 @@ def load_here(recordings: Iterable[Recording], max_seconds: float = 30.0) -> Ite
 
 
 class LoadingProcesses:
-    """`load_here` in several processes, a bounded number of recordings ahead."""
+    """`load_here` in several processes, which begin at once; whoever calls it bounds how many recordings that are."""
 
     def __init__(self, processes: int, max_seconds: float = 30.0):
         # Not forked: this process runs JAX, whose threads a fork would break.
         context = multiprocessing.get_context("spawn")
-        self._pool = concurrent.futures.ProcessPoolExecutor(processes, mp_context=context)
-        self._ahead, self._max_seconds = processes * _WAITING, max_seconds
+        self._pool = concurrent.futures.ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent)
+        self._max_seconds = max_seconds
 
-    def __call__(self, recordings: Iterable[Recording]) -> Iterator[Loaded]:
-        rest = iter(recordings)
-        waiting: collections.deque[concurrent.futures.Future] = collections.deque()
-        while True:
-            while len(waiting) < self._ahead and (together := list(itertools.islice(rest, _LOADED_TOGETHER))):
-                waiting.append(self._pool.submit(_load_list, together, self._max_seconds))
-            if not waiting:
-                return
-            yield from waiting.popleft().result()
+    def __call__(self, recordings: Sequence[Recording]) -> Iterator[Loaded]:
+        starts = range(0, len(recordings), _LOADED_TOGETHER)
+        goes = [self.submit(_load_list, recordings[i : i + _LOADED_TOGETHER], self._max_seconds) for i in starts]
+        return itertools.chain.from_iterable(map(_result, goes))
+
+    def submit(self, function: Callable[..., A], *arguments: Any) -> concurrent.futures.Future[A]:
+        """Runs something else in one of the processes."""
+        return self._pool.submit(function, *arguments)
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+
+def _result(go: concurrent.futures.Future[A]) -> A:
+    try:
+        return go.result()
+    except BrokenProcessPool as error:
+        raise CslmError(
+            "a process that loads sound was killed, which the system does when memory runs out; lower data.prepare.processes "
+            "or data.prepare.together, and run the same command again: it goes on with what is finished"
+        ) from error
+
+
+def _end_with_parent() -> None:
+    """A pool's processes would wait for work for ever when this process is killed."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _load_list(recordings: Sequence[Recording], max_seconds: float) -> list[Loaded]:
@@ -79,19 +104,34 @@ def make_records(
     Args:
         languages: the ones that there are tasks for; items in others are set aside.
         tokenizer: gives the speech tokenizer; not called where no item has sound.
-        load: loads sound, possibly ahead of what is asked for.
-        together: recordings that go through the tokenizer at once.
+        load: loads sound, possibly before it is asked for.
+        together: recordings that go through the tokenizer at once; the sound of three times as many is in memory.
         alignment: times the words of spoken answers; left out, by the tokenizer's own recogniser.
     """
     alignment = alignment or Alignment({}, tokenizer)
-    ahead, behind = itertools.tee(items)
-    sounds = load(recording for item in ahead for recording in corpora.recordings(item))
-    for group in _groups(behind, together):
-        loaded = list(itertools.islice(sounds, sum(len(corpora.recordings(item)) for item in group)))
-        heard = iter(alignment.of_answers(group, _analyse(loaded, tokenizer), languages))
-        for item in group:
-            mine = list(itertools.islice(heard, len(corpora.recordings(item))))
-            yield _attempt(item, mine, corpus, languages)
+    groups = _groups(items, together)
+
+    def hear(group: Sequence[Item], sounds: Iterator[Loaded]) -> list[Heard | BadRecord]:
+        return alignment.of_answers(group, _analyse(sounds, tokenizer), languages)
+
+    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="hear") as device:
+        loading = _begun_ahead(groups, lambda group: load([sound for item in group for sound in corpora.recordings(item)]))
+        hearing = _begun_ahead(loading, lambda loaded: device.submit(hear, *loaded))
+        for (group, _), results in hearing:
+            heard = iter(results.result())
+            for item in group:
+                mine = list(itertools.islice(heard, len(corpora.recordings(item))))
+                yield _attempt(item, mine, corpus, languages)
+
+
+def _begun_ahead(inputs: Iterable[A], begin: Callable[[A], B]) -> Iterator[tuple[A, B]]:
+    """Each input and what was begun for it, once the next one has begun too."""
+    waiting: collections.deque[tuple[A, B]] = collections.deque()
+    for one in inputs:
+        waiting.append((one, begin(one)))
+        if len(waiting) > 1:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _groups(items: Iterable[Item], together: int) -> Iterator[list[Item]]:
@@ -108,7 +148,8 @@ def _groups(items: Iterable[Item], together: int) -> Iterator[list[Item]]:
         yield group
 
 
-def _analyse(sounds: Sequence[Loaded], tokenizer: Callable[[], SpeechTokenizer]) -> list[Heard | BadRecord]:
+def _analyse(loading: Iterator[Loaded], tokenizer: Callable[[], SpeechTokenizer]) -> list[Heard | BadRecord]:
+    sounds = list(loading)
     good = [i for i, sound in enumerate(sounds) if not isinstance(sound, BadRecord)]
     results: list[Heard | BadRecord] = list(sounds)
     if good:

@@ -288,7 +288,7 @@ def write_records(
         notes: said in the .json too, such as the tokenizer that made the units.
     """
     shard = shards.Shard(Path(corpus) / f"{number:05d}.json", {})
-    shard.remove()
+    shard.begin()
     by_kind: dict[RecordKind, list[Record]] = {}
     for record in records:
         by_kind.setdefault(record.kind, []).append(record)
@@ -303,6 +303,7 @@ def write_records(
     content["units"] = sum(len(speech.units) for record in every for speech in record.speeches())
     content["characters"] = sum(len(text) for record in every for text in record.texts_said())
     files.write_lines(shard.rejected, rejected)
+    shard.keep_only(by_kind)
     files.write_json(shard.path, {**content, **notes})
 
 

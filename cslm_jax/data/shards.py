@@ -11,8 +11,9 @@ Below records/<corpus>/ lie::
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ class Shard:
     path: Path
     """Its .json file."""
     content: dict[str, Any]
-    """records: {kind: {count, sha256}}; rejected, seconds, units and characters; tokenizer and items."""
+    """records: {kind: {count, sha256}}; rejected, seconds, units and characters; and what `cslm prepare` notes: tokenizer,
+    items and text_tokens."""
 
     @property
     def number(self) -> int:
@@ -47,11 +49,17 @@ class Shard:
     def file(self, kind: RecordKind) -> Path:
         return self.path.with_suffix(f".{kind}.arrayrecord")
 
-    def remove(self) -> None:
-        """Deletes its files; the .json first, so that half a shard is never taken for a whole one."""
+    def begin(self) -> None:
+        """Before its files are made anew: it is no longer finished, and what a killed process left of it goes."""
         self.path.unlink(missing_ok=True)
+        files.clear_leftovers(self.path.parent, self.path.stem)
+
+    def keep_only(self, kinds: Iterable[RecordKind]) -> None:
+        """Deletes files of other kinds, from when it was made of other items."""
+        kept = {self.path, self.rejected, *map(self.file, kinds)}
         for path in self.path.parent.glob(f"{self.path.stem}.*"):
-            path.unlink()
+            if path not in kept:
+                path.unlink()
 
     def count(self, kind: RecordKind) -> int:
         return self.content["records"].get(kind, {"count": 0})["count"]
@@ -68,21 +76,26 @@ def of_corpus(directory: Path) -> Iterator[Shard]:
         CslmError: the .json of a shard is damaged; the message names it.
     """
     for path in sorted(directory.glob("[0-9]*.json")):
-        content = files.read_json(path, _remedy(path))
-        if not isinstance(content, dict) or not _FIELDS <= set(content):
-            raise files.damaged(path, "fields are missing", _remedy(path))
-        yield Shard(path, content)
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue  # another worker is making it anew
+        yield Shard(path, _read(path, status.st_mtime_ns, status.st_size, status.st_ino))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _read(path: Path, *version: int) -> dict[str, Any]:
+    """What a .json says. Every task asks for thousands of them: they are read once, as long as they are the same files."""
+    content = files.read_json(path, _remedy(path))
+    if not isinstance(content, dict) or not _FIELDS <= set(content):
+        raise files.damaged(path, "fields are missing", _remedy(path))
+    return content
 
 
 def finished(records: Path) -> Iterator[Shard]:
     """All finished shards of all corpora, in a fixed order."""
     for directory in sorted(path for path in records.glob("*") if path.is_dir()):
         yield from of_corpus(directory)
-
-
-def count(records: Path, kinds: Sequence[RecordKind]) -> int:
-    """How many records of these kinds there are."""
-    return sum(shard.count(kind) for shard in finished(records) for kind in kinds)
 
 
 def fingerprint(records: Path, kinds: Sequence[RecordKind]) -> str | None:

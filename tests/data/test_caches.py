@@ -114,7 +114,7 @@ def _append(shard: Path, record: bytes) -> None:
 def test_bad_records_are_set_aside_and_the_rest_goes_on(with_bad_records):
     cache = cache_of(with_bad_records, "asr_en")
     assert len(cache.lengths) == 18
-    rejected = cache.rejected()
+    rejected = list(cache.rejected())
     expected = {("beyond", "units"), ("empty", "record"), ("without id", "record")}
     assert {(line["id"], line["stage"]) for line in rejected} == expected
     assert any("<4450>" in line["reason"] for line in rejected) and any("`text`" in line["reason"] for line in rejected)
@@ -185,9 +185,15 @@ def test_ids_and_reasons_with_other_line_breaks_come_back(tmp_path):
     """U+2028 and U+0085 break lines for some readers and not for others."""
     example = caches.Example("a b", np.arange(3, dtype=np.int32), np.ones(3, np.float32))
     rejected = [{"id": "b", "file": "", "stage": "text", "reason": "odd \u2028 and \x85 and \r\n"}]
-    caches.write(tmp_path / "cache", {"task": "asr_en"}, [example, example], rejected)
+
+    def read(reject):
+        for line in rejected:
+            reject(line)
+        yield from [example, example]
+
+    assert caches.write(tmp_path / "cache", {"task": "asr_en"}, read) == 1
     cache = caches.Cache(tmp_path / "cache")
-    assert cache.ids == ["a b", "a b"] and cache.rejected() == rejected
+    assert cache.ids == ["a b", "a b"] and list(cache.rejected()) == rejected
 
 
 def test_caches_are_byte_identical(prepared, tmp_path):

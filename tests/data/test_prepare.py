@@ -3,6 +3,9 @@
 import dataclasses
 import functools
 import json
+import threading
+import weakref
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +16,15 @@ from cslm_jax.config import Experiment
 from cslm_jax.data import corpora, prepare, shards
 from cslm_jax.data.config import DataConfig, PrepareConfig
 from cslm_jax.data.corpora import CorpusConfig, Recording, SpokenDialogueItem
+from cslm_jax.data.progress import Progress, size
 from cslm_jax.data.recording import make_records
 from cslm_jax.data.records import Dialogue, Translation, read_records
 from cslm_jax.errors import CslmError
 from cslm_jax.miniature.voices import Voice, speak
 from cslm_jax.speech.ctc import Labels
 from cslm_jax.speech.s3_config import S3Config
-from cslm_jax.speech.tokenizer import SpeechTokenizer, new_model
+from cslm_jax.speech.tokenizer import Analysis, SpeechTokenizer, new_model
+from cslm_jax.speech.units import Speech
 from cslm_jax.vocabulary import JointVocabulary
 
 LABELS = Labels.from_texts(["abcdefghijklmnopqrstuvwxyz ", "一只红狗跑了"])
@@ -145,6 +150,28 @@ def test_text_needs_no_tokenizer():
     assert [record.id for record in made] == ["t", "d"] and made[0].use == ("mt",)
 
 
+def test_loading_tokenising_and_writing_go_on_at_once():
+    """When the first record is taken, the device has the next recordings, and the sound of those behind them is being loaded."""
+    loading, analysing = [], threading.Semaphore(0)
+
+    class Tokenizer:
+        def analyse(self, sounds):
+            analysing.release()
+            return [Analysis(Speech.from_frames(np.arange(len(sound) % 7 + 1)), None) for sound in sounds]
+
+    def load(recordings):
+        loading.append([recording.id for recording in recordings])
+        return (np.ones(int(recording.id[1:])) for recording in recordings)
+
+    items = [recording(f"r{i}", "a red dog") for i in range(10)]
+    made = make_records(items, CorpusConfig("c", "manifest"), ("en",), Tokenizer, load, together=2)
+    results = [next(made)]
+    assert loading == [["r0", "r1"], ["r2", "r3"], ["r4", "r5"]]
+    assert analysing.acquire(timeout=20) and analysing.acquire(timeout=20), "the second group waits for the first to be written"
+    results += made
+    assert [(result.id, len(result.speech.units)) for result in results] == [(f"r{i}", i % 7 + 1) for i in range(10)]
+
+
 def test_half_of_the_items_for_each_use():
     corpus = CorpusConfig("c", "manifest", use=("asr", "tts"), share="one")
     uses = [corpus.uses_of(f"u{i}") for i in range(1000)]
@@ -215,6 +242,59 @@ def test_workers_give_what_one_gives(experiment, tmp_path):
     for worker in (2, 0, 1):
         prepare.make_records_of(experiment.corpora, others, worker, 3)
     assert content_of(tmp_path / "records") == content_of(tmp_path / "others")
+
+
+def test_a_corpus_of_any_size_takes_the_memory_of_a_few_shards(experiment, monkeypatch):
+    made, most = [], 0
+
+    def items(corpus):
+        nonlocal most
+        for i in range(400):
+            item = Translation(id=f"t{i}", texts={"en": f"dog {i}", "zh": f"狗 {i}"})
+            made.append(weakref.ref(item))
+            most = max(most, sum(each() is not None for each in made))
+            yield item
+
+    monkeypatch.setattr(corpora, "read", items)
+    data = dataclasses.replace(experiment.data, prepare=PrepareConfig(shard_items=10, processes=0, together=10))
+    prepare.make_records_of([CorpusConfig("texts", "miniature")], data)
+    assert len(list(read_records(data.records, "translation"))) == 400
+    assert 10 <= most <= 60
+
+
+def test_caches_and_summary_of_workers_are_those_of_one(experiment, tmp_path):
+    """And a last run without --worker does what is left, and no more."""
+    others = dataclasses.replace(experiment.data, records=str(tmp_path / "others"), cache=str(tmp_path / "other_cache"))
+    shared = dataclasses.replace(experiment, data=others)
+    prepare.prepare(experiment)
+    for worker in ("1/2", "0/2"):
+        prepare.prepare(shared, worker=worker)
+    assert not Path(others.cache).exists()
+    prepare.prepare(shared, worker="1/3", caches=True)
+    some = sorted(path.name for path in Path(others.cache).iterdir())
+    assert 0 < len(some) < len(list(Path(experiment.data.cache).iterdir()))
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("other*/**/*") if path.is_file()}
+    prepare.prepare(shared)
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    assert content_of(tmp_path / "cache") == content_of(tmp_path / "other_cache")
+    assert content_of(tmp_path / "records") == content_of(tmp_path / "others")
+
+
+def test_the_bar_says_how_much_is_left(capsys):
+    """As soon as it is known, which other processes find out."""
+    shards, items = size(CorpusConfig("c", "miniature", "translations", limit=95), 10, worker=1, workers=3, done={1})
+    assert (shards, items) == (2, 20)  # 1, 4 and 7, of which the first is done
+    assert size(CorpusConfig("c", "miniature", "translations", limit=95), 10, worker=0, workers=3, done=set()) == (4, 35)
+    future = Future()
+    record = Translation(id="t", texts={"en": "dog", "zh": "狗"})
+    with Progress("c", lambda: future) as progress:
+        progress.begin_shard()
+        progress.count(record)
+        future.set_result((2, 20))
+        progress.count(record)
+        progress._bar.refresh()
+    said = capsys.readouterr().err
+    assert "shard 1 of 2" in said and "/20.0" in said
 
 
 def test_an_interrupted_preparation_resumes(experiment, tmp_path, monkeypatch):
