@@ -95,9 +95,13 @@ def test_a_corpus_says_in_which_languages_it_answers(monkeypatch):
 
 
 @pytest.fixture
-def data(tmp_path, written) -> DataConfig:
+def data(tmp_path, written, vocabulary_directory) -> DataConfig:
     return DataConfig(
-        records=str(tmp_path / "records"), prepare=PrepareConfig(processes=0), languages=("en",), aligners={"en": str(written)}
+        records=str(tmp_path / "records"),
+        vocabulary=str(vocabulary_directory),
+        prepare=PrepareConfig(processes=0),
+        languages=("en",),
+        aligners={"en": str(written)},
     )
 
 
