@@ -131,16 +131,16 @@ def viterbi_numpy(log_probs: Float[np.ndarray, "T V"], labels: Int[np.ndarray, "
     expanded = np.full(2 * len(labels) + 1, blank)
     expanded[1::2] = labels
     emissions = np.where(expanded == STAR, np.float32(0), log_probs[:, expanded])
-    barred = np.full(len(expanded), True)  # from two states before: only a label that differs from the one before
-    barred[3::2] = labels[1:] == labels[:-1]
+    skip = np.full(len(expanded), -np.inf, np.float32)  # from two states before: only a label unlike the one before
+    skip[3::2] = np.where(labels[1:] == labels[:-1], -np.inf, 0)
     score = np.full(len(expanded), -np.inf, np.float32)
     score[:2] = emissions[0, :2]
-    steps = np.zeros(emissions.shape, np.int64)
+    steps = np.zeros(emissions.shape, np.int8)
     for t in range(1, len(emissions)):
         choices = np.full((3, len(score)), -np.inf, np.float32)
         choices[0] = score
         choices[1, 1:] = score[:-1]
-        choices[2, 2:] = np.where(barred[2:], -np.inf, score[:-2])
+        choices[2, 2:] = score[:-2] + skip[2:]
         steps[t] = choices.argmax(axis=0)
         score = choices.max(axis=0) + emissions[t]
     state = len(score) - 1 if score[-1] >= score[-2] else len(score) - 2
@@ -148,5 +148,5 @@ def viterbi_numpy(log_probs: Float[np.ndarray, "T V"], labels: Int[np.ndarray, "
     for t in reversed(range(len(emissions))):
         if state % 2:
             path[t] = state // 2
-        state -= steps[t, state]
+        state -= int(steps[t, state])
     return path
