@@ -7,7 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from cslm_jax.data import corpora
-from cslm_jax.data.corpora import CorpusConfig
+from cslm_jax.data.corpora import CorpusConfig, _tfds
 from cslm_jax.errors import CslmError
 
 EXAMPLES = 40
@@ -103,3 +103,19 @@ def test_what_is_not_there_is_named(data_dir, options, says):
 def test_a_dataset_that_is_not_prepared(tmp_path):
     with pytest.raises(CslmError, match="tfds build tiny_speech"):
         read(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (np.array([2**14, -(2**15)], np.int64), [0.5, -1.0]),
+        (np.array([2**30, -100], np.int64), [0.5, -100 / 2**31]),
+        (np.array([0.25, -1.0], np.float32), [0.25, -1.0]),
+        (np.array([2**14, 0], np.float32), [0.5, 0.0]),
+        (np.zeros(0, np.int64), []),
+    ],
+)
+def test_samples_of_any_width_are_within_one(samples, expected):
+    """TFDS keeps the numbers of the sound files, and does not tell how wide they are."""
+    scaled = _tfds.scaled(samples)
+    assert scaled.dtype == np.float32 and scaled.tolist() == pytest.approx(expected)
