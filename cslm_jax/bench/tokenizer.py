@@ -9,6 +9,7 @@ from typing import Literal
 
 import jax
 import numpy as np
+from flax import nnx
 from jaxtyping import Float
 
 from cslm_jax.bench import report
@@ -56,7 +57,7 @@ def tokenizer(
         "cpu_seconds": Spread.of([cpu for _, cpu in clocks]),
         "hours_an_hour": Spread.of([seconds / wall for wall, _ in clocks]),
         "first_seconds": first,
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(heard.model)),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(nnx.state(heard.model, nnx.Param))),
         "peak_memory_bytes": report.peak_memory_bytes(),
     }
     report.publish("tokenizer", config, report.describe_devices(), [result], json)
