@@ -1,23 +1,27 @@
-"""Tensors of published speech models: read from safetensors, or from a PyTorch file without running what is in it."""
+"""Tensors of published PyTorch models, read one by one: from safetensors, or from a state dict without running what is in it."""
 
 from __future__ import annotations
 
+import functools
 import pickle
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from jaxtyping import Float, Shaped
+from safetensors import SafetensorError, safe_open
 
 from cslm_jax.errors import CslmError
 
 SAFE = "model.safetensors"
 
+Tensors = Mapping[str, Callable[[], Shaped[np.ndarray, "..."]]]
+"""Tensors by their name in PyTorch and in its layout, each read when it is called for: a large file is never whole in memory."""
+
 
 def read(directory: Path, torch_name: str) -> tuple[Path, dict[str, Float[np.ndarray, "..."]]]:
-    """The file that was found, `model.safetensors` or else `torch_name`, and its tensors in float32.
+    """The file that was found, `model.safetensors` or else `torch_name`, and all of its tensors in float32.
 
     Raises:
         CslmError: there is neither file, or it cannot be read.
@@ -25,15 +29,29 @@ def read(directory: Path, torch_name: str) -> tuple[Path, dict[str, Float[np.nda
     path = directory / SAFE if (directory / SAFE).is_file() else directory / torch_name
     if not path.is_file():
         raise CslmError(f"{directory} holds neither {SAFE} nor {torch_name}; download the whole folder of the model")
+    tensors = read_safetensors(path) if path.name == SAFE else read_state_dict(path)
+    return path, {name: np.asarray(tensor(), np.float32) for name, tensor in tensors.items()}
+
+
+def read_safetensors(path: Path) -> Tensors:
+    """
+    Raises:
+        CslmError: the file is no safetensors file, or a damaged one.
+    """
     try:
-        tensors = load_file(path) if path.name == SAFE else _read_torch(path)
-    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise CslmError(f"{path} cannot be read ({error}); download it again") from error
-    return path, {name: np.asarray(tensor, np.float32) for name, tensor in tensors.items()}
+        file = safe_open(path, framework="numpy")
+    except (OSError, SafetensorError) as error:
+        raise CslmError(f"{path} cannot be read as safetensors ({error}); download it again") from error
+    return {name: functools.partial(file.get_tensor, name) for name in file.keys()}
 
 
-def _read_torch(path: Path) -> dict[str, np.ndarray]:
-    """With `weights_only` PyTorch builds nothing but tensors, whatever the file asks for."""
+def read_state_dict(path: Path) -> Tensors:
+    """A state dict that `torch.save` wrote, alone or inside a checkpoint. With `weights_only` PyTorch builds nothing but tensors,
+    whatever the file asks for.
+
+    Raises:
+        CslmError: torch is not installed, or the file is something else.
+    """
     try:
         import torch
     except ImportError as error:
@@ -41,8 +59,18 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
             f"{path} is read with PyTorch, which is not installed: install torch, or write {SAFE} beside it where torch is: "
             f"safetensors.torch.save_file(torch.load('{path.name}', weights_only=True), '{SAFE}')"
         ) from error
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: tensor.float().numpy() for name, tensor in saved.items()}
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        state = saved.get("state_dict", saved)
+        return {name: functools.partial(_as_numpy, tensor) for name, tensor in state.items() if hasattr(tensor, "numpy")}
+    except (OSError, RuntimeError, ValueError, AttributeError, pickle.UnpicklingError, EOFError) as error:
+        raise CslmError(
+            f"{path} cannot be read as a PyTorch state dict ({str(error).splitlines()[0]}); download it again"
+        ) from error
+
+
+def _as_numpy(tensor) -> Shaped[np.ndarray, "..."]:
+    return tensor.float().numpy()
 
 
 def check(path: Path, tensors: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], model: str) -> None:

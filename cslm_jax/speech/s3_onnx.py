@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from cslm_jax.errors import CslmError
-from cslm_jax.speech.published_tensors import Tensors
+from cslm_jax.speech.published import Tensors
 
 _IN_BLOCK = re.compile(r"/(blocks\.\d+)/(?:(attn)/(query|key|value|out|fsmn_block)|(attn_ln|mlp_ln)|mlp/(mlp\.[02]))/\w+")
 _KINDS = {"MatMul": "weight", "Mul": "weight", "Conv": "weight", "Pow": "embed", "Add": "bias"}

@@ -19,7 +19,7 @@ from jaxtyping import Array, Shaped
 
 from cslm_jax.errors import CslmError
 from cslm_jax.speech import s3_onnx
-from cslm_jax.speech.published_tensors import Tensors, read_safetensors, read_state_dict
+from cslm_jax.speech.published import Tensors, read_safetensors, read_state_dict
 from cslm_jax.speech.s3 import S3Tokenizer, positions
 from cslm_jax.speech.s3_config import PUBLISHED, Dtype, S3Config
 from cslm_jax.speech.weights import named

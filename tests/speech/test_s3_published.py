@@ -103,7 +103,7 @@ def test_other_positions_are_another_model(tmp_path):
         s3_published.load(write(tmp_path / "25hz.safetensors", tensors))
 
 
-@pytest.mark.parametrize("form, complaint", [("onnx", "as ONNX"), ("safetensors", "as safetensors"), ("pt", "no PyTorch state"),
+@pytest.mark.parametrize("form, complaint", [("onnx", "as ONNX"), ("safetensors", "as safetensors"), ("pt", "as a PyTorch state"),
                                              ("wav", "is no speech tokenizer")])  # fmt: skip
 def test_a_file_of_something_else_is_named(form, complaint, tmp_path):
     if form == "pt":
@@ -117,7 +117,7 @@ def test_a_file_of_something_else_is_named(form, complaint, tmp_path):
 def test_a_state_dict_is_never_unpickled(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save({"encoder.conv1.weight": Bomb()}, tmp_path / "25hz.pt")
-    with pytest.raises(CslmError, match="no PyTorch state dict"):
+    with pytest.raises(CslmError, match="cannot be read as a PyTorch state dict"):
         SpeechTokenizer.load(tmp_path / "25hz.pt")
 
 
