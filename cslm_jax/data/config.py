@@ -45,6 +45,8 @@ class DataConfig:
     tokenizer: str = "tokenizer"
     """Directory of the speech tokenizer that `cslm tokenizer` trained, which is a CTC recogniser too; or the file of a
     published S3 tokenizer (ONNX, or safetensors with the names of the PyTorch one)."""
+    tokenizer_dtype: Literal["float32", "bfloat16"] | None = None
+    """Numbers that the speech tokenizer computes with; None for its own (float32 if it is a published one)."""
     aligners: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """What aligns answers by language, in place of the tokenizer's own recogniser: the folder of a published CTC model, an
     ONNX file, a folder of log-probabilities (speech/aligners.py), or `espeak`, which needs no model."""
@@ -94,6 +96,8 @@ class DataConfig:
         for name, kind in (("response_form", ResponseForm), ("weights_per", WeightsPer), ("split", Split)):
             if getattr(self, name) not in get_args(kind) and (name, getattr(self, name)) != ("weights_per", None):
                 raise ValueError(f"data.{name} is {getattr(self, name)!r}; choose one of {', '.join(get_args(kind))}")
+        if self.tokenizer_dtype not in (None, "float32", "bfloat16"):
+            raise ValueError(f"data.tokenizer_dtype is {self.tokenizer_dtype!r}; choose float32 or bfloat16")
         least, most = self.mt_tokens
         if least < 0 or (most and most < least):
             raise ValueError(f"data.mt_tokens is {self.mt_tokens}; write the least and the most, e.g. 128 2048 (0 0: any)")

@@ -37,11 +37,11 @@ def units(config: Experiment, files: Annotated[Positional[tuple[str, ...]], _FIL
     """
     if not files:
         raise CslmError("name at least one sound file")
-    tokenizer = SpeechTokenizer.load(config.data.tokenizer)
-    together = config.data.prepare.together
+    tokenizer = SpeechTokenizer.load(config.data.tokenizer, dtype=config.data.tokenizer_dtype)
+    together, longest = config.data.prepare.together, config.data.prepare.max_seconds
     bad = 0
     for start in range(0, len(files), together):
-        for file, heard in _hear(files[start : start + together], tokenizer):
+        for file, heard in _hear(files[start : start + together], tokenizer, longest):
             if isinstance(heard, BadRecord):
                 print(f"{file}: {heard}", file=sys.stderr)
                 bad += 1
@@ -52,11 +52,9 @@ def units(config: Experiment, files: Annotated[Positional[tuple[str, ...]], _FIL
         raise CslmError(f"{bad} of {len(files)} files could not be read; each is named above")
 
 
-def _hear(files: Sequence[str], tokenizer: SpeechTokenizer) -> Iterator[tuple[str, Speech | BadRecord]]:
-    sounds = list(load_here(_recording(file) for file in files))
-    analyses = iter(tokenizer.analyse([sound for sound in sounds if not isinstance(sound, BadRecord)]))
-    for file, sound in zip(files, sounds, strict=True):
-        yield file, sound if isinstance(sound, BadRecord) else next(analyses).speech
+def _hear(files: Sequence[str], tokenizer: SpeechTokenizer, longest: float) -> Iterator[tuple[str, Speech | BadRecord]]:
+    for file, heard in zip(files, tokenizer.analyse_each(list(load_here(map(_recording, files), longest))), strict=True):
+        yield file, heard if isinstance(heard, BadRecord) else heard.speech
 
 
 def align(config: Experiment, file: Annotated[Positional[str], _FILE], text: str, language: str = "") -> None:
@@ -71,7 +69,7 @@ def align(config: Experiment, file: Annotated[Positional[str], _FILE], text: str
         CslmError: the file cannot be read, or the text cannot be aligned with it.
     """
     recording = _recording(file, language or _guess(text, config.data.languages), text)
-    (waveform,) = load_here([recording])
+    (waveform,) = load_here([recording], config.data.prepare.max_seconds)
     if isinstance(waveform, BadRecord):
         raise CslmError(f"{file}: {waveform}")
     print(json.dumps(timed(config, recording, waveform), ensure_ascii=False))
@@ -79,7 +77,7 @@ def align(config: Experiment, file: Annotated[Positional[str], _FILE], text: str
 
 def timed(config: Experiment, recording: Recording, waveform: Float[np.ndarray, "S"]) -> dict[str, Any]:
     """What `align` prints: words (word, start, end) and chunks (text, start, end, units) of a recording at 16 kHz."""
-    tokenizer = SpeechTokenizer.load(config.data.tokenizer)
+    tokenizer = SpeechTokenizer.load(config.data.tokenizer, dtype=config.data.tokenizer_dtype)
     (analysis,) = tokenizer.analyse([waveform])
     (words,) = Alignment(config.data.aligners, lambda: tokenizer).words([recording], [waveform], [analysis])
     if isinstance(words, BadRecord):

@@ -68,7 +68,7 @@ def _parse_worker(worker: str) -> tuple[int, int]:
 def check_units(config: DataConfig) -> None:
     """Raises CslmError if the vocabulary has fewer units than the speech tokenizer. Corpora of text alone need no tokenizer."""
     vocabulary = JointVocabulary.load(config.vocabulary)
-    if _fingerprint(Path(config.tokenizer)) is None:
+    if not files_of(config.tokenizer):
         return
     codes = SpeechTokenizer.load(config.tokenizer).config.codes
     if codes > vocabulary.codes:
@@ -96,7 +96,7 @@ def make_records_of(chosen: Sequence[CorpusConfig], config: DataConfig, worker: 
     processes, longest = config.prepare.processes, config.prepare.max_seconds
     load = LoadingProcesses(processes, longest) if processes else functools.partial(load_here, max_seconds=longest)
     # One for all corpora: it compiles a function for each length that it meets, and text alone needs none.
-    tokenizer = functools.cache(functools.partial(SpeechTokenizer.load, config.tokenizer))
+    tokenizer = functools.cache(functools.partial(SpeechTokenizer.load, config.tokenizer, dtype=config.tokenizer_dtype))
     alignment = Alignment(config.aligners, tokenizer)
     alignment.check(languages_of_answers(chosen, config.languages))
     vocabulary = JointVocabulary.load(config.vocabulary)
@@ -119,7 +119,7 @@ def _make_corpus(
     workers: int,
 ) -> None:
     directory = Path(config.records) / corpus.name
-    fingerprint = _fingerprint(Path(config.tokenizer))
+    fingerprint = _fingerprint(config)
     _check_unchanged(directory, corpus, config, fingerprint, worker)
     done = _done(directory)
     begun: collections.deque[Part] = collections.deque()  # not a tee, which keeps 57 parts
@@ -180,12 +180,13 @@ def _todo(corpus: CorpusConfig, config: DataConfig, done: Mapping[int, Any], wor
         )
 
 
-def _fingerprint(tokenizer: Path) -> str | None:
-    """Identifies a speech tokenizer by its files; None where there is none (text needs none)."""
-    found = files_of(tokenizer)
+def _fingerprint(config: DataConfig) -> str | None:
+    """Identifies the units of a speech tokenizer by its files and numbers; None where there is none (text needs none)."""
+    found = files_of(config.tokenizer)
     if not found:
         return None
-    return hashlib.sha256("".join(map(files.sha256_of, found)).encode()).hexdigest()
+    sha256 = hashlib.sha256("".join(map(files.sha256_of, found)).encode()).hexdigest()
+    return f"{sha256} {config.tokenizer_dtype}" if config.tokenizer_dtype else sha256
 
 
 def _names(config: DataConfig) -> dict[str, str]:

@@ -150,12 +150,10 @@ def _groups(items: Iterable[Item], together: int) -> Iterator[list[Item]]:
 
 def _analyse(loading: Iterator[Loaded], tokenizer: Callable[[], SpeechTokenizer]) -> list[Heard | BadRecord]:
     sounds = list(loading)
-    good = [i for i, sound in enumerate(sounds) if not isinstance(sound, BadRecord)]
-    results: list[Heard | BadRecord] = list(sounds)
-    if good:
-        for i, analysis in zip(good, tokenizer().analyse([sounds[i] for i in good]), strict=True):
-            results[i] = Heard(sounds[i], analysis)
-    return results
+    if all(isinstance(sound, BadRecord) for sound in sounds):
+        return sounds
+    heard = tokenizer().analyse_each(sounds)
+    return [one if isinstance(one, BadRecord) else Heard(sound, one) for sound, one in zip(sounds, heard, strict=True)]
 
 
 def _attempt(

@@ -35,7 +35,7 @@ def train_decoder(config: Experiment) -> None:
     """Trains the speech decoder on the voice of the answers: spoken answers, and recordings that are used for TTS."""
     recordings = _sample(config.corpora, config.decoder.utterances, config.seed, _in_the_answer_voice)
     _, waveforms = _load(recordings, config.data.prepare.processes)
-    heard = tokenizer.SpeechTokenizer.load(config.data.tokenizer).analyse(waveforms)
+    heard = tokenizer.SpeechTokenizer.load(config.data.tokenizer, dtype=config.data.tokenizer_dtype).analyse(waveforms)
     native = [soxr.resample(waveform, audio.SAMPLE_RATE, audio.VOCODER_SAMPLE_RATE) for waveform in waveforms]
     pairs = [(analysis.speech, waveform) for analysis, waveform in zip(heard, native, strict=True)]
     decoder.train(config.decoder, pairs, config.data.decoder)

@@ -18,6 +18,7 @@ from cslm_jax.evaluate.journal import Journal, fingerprint, read
 from cslm_jax.evaluate.natural import NaturalRecordings
 from cslm_jax.evaluate.plan import limit, names, plan
 from cslm_jax.evaluate.system import System
+from cslm_jax.speech.tokenizer import files_of
 from cslm_jax.vocabulary import JointVocabulary
 
 logger = logging.getLogger(__name__)
@@ -107,14 +108,14 @@ def _steps(config: Experiment) -> list[int]:
 def _what_decides(config: Experiment, step: int) -> dict[str, Any]:
     """Everything that the measures of the model after `step` steps depend on, but for their limits."""
     checkpoint = Path(config.workdir) / "checkpoints" / str(step)
-    models = [Path(config.data.tokenizer), Path(config.data.decoder)]
+    speech = [*files_of(config.data.tokenizer), *sorted(Path(config.data.decoder).glob("*.safetensors"))]
     settings = ("batch", "greedy_transcripts", "judge", "samples", "seed")
     return {
         "checkpoint": [str(checkpoint.resolve()), checkpoint.stat().st_mtime_ns],
         "languages": list(config.data.languages),
         "prompts": prompts.load(config.data.language_files).sha256,
         "vocabulary": JointVocabulary.load(config.data.vocabulary).sha256,
-        "speech": [sha256_of(path) for model in models for path in sorted(model.glob("*.safetensors"))],
+        "speech": [sha256_of(path) for path in speech],
         "records": shards.fingerprint(Path(config.data.records), ("utterance", "spoken_dialogue")),
         "sampling": dataclasses.asdict(config.sampling),
         "settings": {name: getattr(config.evaluate, name) for name in settings},

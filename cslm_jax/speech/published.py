@@ -64,9 +64,11 @@ def read_state_dict(path: Path) -> Tensors:
         state = saved.get("state_dict", saved)
         return {name: functools.partial(_as_numpy, tensor) for name, tensor in state.items() if hasattr(tensor, "numpy")}
     except (OSError, RuntimeError, ValueError, AttributeError, pickle.UnpicklingError, EOFError) as error:
-        raise CslmError(
-            f"{path} cannot be read as a PyTorch state dict ({str(error).splitlines()[0]}); download it again"
-        ) from error
+        raise CslmError(f"{path} cannot be read as a PyTorch state dict ({_line(error)}); download it again") from error
+
+
+def _line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _as_numpy(tensor) -> Shaped[np.ndarray, "..."]:

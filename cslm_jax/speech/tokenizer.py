@@ -75,11 +75,11 @@ class SpeechTokenizer:
 
         Raises:
             BadRecord: (stage "audio") a waveform cannot be speech; where the others should go on, check them first
-                with `audio.check`.
+                with `check`.
         """
         for i, waveform in enumerate(waveforms):
             try:
-                self._check(waveform)
+                self.check(waveform)
             except BadRecord as error:
                 raise BadRecord("audio", f"waveform {i} {error.reason}") from None
         cuts = [windows(len(waveform) // audio.HOP, self.config) for waveform in waveforms]
@@ -87,7 +87,23 @@ class SpeechTokenizer:
         heard = iter(self._rows.map(self._run, self._state, spans, self._loudest_of(spans, cuts)))
         return [self._joined(parts, list(itertools.islice(heard, len(parts)))) for parts in cuts]
 
-    def _check(self, waveform: Float[np.ndarray, "S"]) -> None:
+    def analyse_each(self, waveforms: Sequence[Float[np.ndarray, "S"] | BadRecord]) -> list[Analysis | BadRecord]:
+        """Like `analyse`, but what cannot be heard stands as a reason in its place, and the others go on."""
+        results = [waveform if isinstance(waveform, BadRecord) else self._complaint(waveform) for waveform in waveforms]
+        good = [i for i, result in enumerate(results) if result is None]
+        for i, analysis in zip(good, self.analyse([waveforms[i] for i in good]), strict=True):
+            results[i] = analysis
+        return results
+
+    def _complaint(self, waveform: Float[np.ndarray, "S"]) -> BadRecord | None:
+        try:
+            self.check(waveform)
+        except BadRecord as error:
+            return error
+        return None
+
+    def check(self, waveform: Float[np.ndarray, "S"]) -> None:
+        """Raises BadRecord (stage "audio") if the samples cannot be speech, or are more than the tokenizer hears at once."""
         if self.config.window_seconds is not None:
             return audio.check(waveform, max_seconds=float("inf"))
         audio.check(waveform)

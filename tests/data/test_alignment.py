@@ -36,7 +36,7 @@ class Tokenizer:
 
     labels: Labels | None = LABELS
 
-    def analyse(self, waveforms) -> list[Analysis]:
+    def analyse_each(self, waveforms) -> list[Analysis]:
         return [Analysis(Speech.from_frames(np.arange(50)), frames("狗" * 25 + "红" * 25, "_狗红")) for _ in waveforms]
 
 
@@ -107,7 +107,7 @@ def data(tmp_path, written, vocabulary_directory) -> DataConfig:
 
 def test_answers_that_nothing_can_align_are_told_before_any_work(data, monkeypatch):
     """The published speech tokenizers have no recogniser."""
-    monkeypatch.setattr(prepare.SpeechTokenizer, "load", lambda path: Tokenizer(labels=None))
+    monkeypatch.setattr(prepare.SpeechTokenizer, "load", lambda *_, **__: Tokenizer(labels=None))
     monkeypatch.setattr(Recording, "load", lambda self: pytest.fail("work began"))
     monkeypatch.setattr(corpora, "read", lambda corpus: iter([talk("1")]))
     without = dataclasses.replace(data, aligners={})
@@ -121,7 +121,7 @@ def test_answers_that_nothing_can_align_are_told_before_any_work(data, monkeypat
 
 
 def test_answers_aligned_by_two_models_do_not_lie_side_by_side(data, monkeypatch, tmp_path):
-    monkeypatch.setattr(prepare.SpeechTokenizer, "load", lambda path: Tokenizer())
+    monkeypatch.setattr(prepare.SpeechTokenizer, "load", lambda *_, **__: Tokenizer())
     items = [dataclasses.replace(talk("1"), answer={"en": talk("1").answer["en"]})]
     monkeypatch.setattr(corpora, "read", lambda corpus: iter(items))
     prepare.make_records_of([DIALOGUES], data)

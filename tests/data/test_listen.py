@@ -28,7 +28,7 @@ def tokenizer() -> SpeechTokenizer:
 
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch):
-    monkeypatch.setattr(listen.SpeechTokenizer, "load", lambda folder: tokenizer())
+    monkeypatch.setattr(listen.SpeechTokenizer, "load", lambda *_, **__: tokenizer())
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,7 @@ def test_loading_tokenising_and_writing_go_on_at_once():
     loading, analysing = [], threading.Semaphore(0)
 
     class Tokenizer:
-        def analyse(self, sounds):
+        def analyse_each(self, sounds):
             analysing.release()
             return [Analysis(Speech.from_frames(np.arange(len(sound) % 7 + 1)), None) for sound in sounds]
 
@@ -186,7 +186,7 @@ def test_half_of_the_items_for_each_use():
 def experiment(tmp_path, vocabulary_directory, monkeypatch) -> Experiment:
     tokenizer().save(tmp_path / "tokenizer")
     # One tokenizer for all tests, so that its programs are compiled once.
-    monkeypatch.setattr(prepare.SpeechTokenizer, "load", lambda directory: tokenizer())
+    monkeypatch.setattr(prepare.SpeechTokenizer, "load", lambda *_, **__: tokenizer())
     make_corpus(tmp_path / "corpus")
     data = DataConfig(
         records=str(tmp_path / "records"), vocabulary=str(vocabulary_directory), cache=str(tmp_path / "cache"),

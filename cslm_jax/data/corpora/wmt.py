@@ -32,17 +32,12 @@ _HELD_OUT = re.compile(r"(^|[\W_]|news)(dev|test|valid|development|validation)(s
 _SEGMENT = re.compile(rb"<seg[^>]*>(.*?)</seg>", re.DOTALL | re.IGNORECASE)
 
 
-def read(
-    corpus: CorpusConfig, *, languages: Sequence[str] = (), min_characters: int = 0, max_characters: int = 0
-) -> Iterator[Item]:
+def read(corpus: CorpusConfig, *, languages: Sequence[str] = ()) -> Iterator[Item]:
     """The sentence pairs of all files, in the order of their names. A pair with an empty side is rejected.
 
     Args:
         languages: the two that are read, in the order of the columns where a table does not tell; needed where a folder
             has more.
-        min_characters: pairs shorter than this, both sides together, are left out; the paper's limits are 128 and 2,048,
-            but it does not say of what.
-        max_characters: pairs longer than this are left out; 0 for none.
 
     Raises:
         CslmError: no pair of files, more than two languages, or files with different numbers of lines; they are counted
@@ -51,12 +46,7 @@ def read(
     pairs = (*_parallel_files(corpus, languages), *_tables(corpus, languages))
     if not pairs:
         raise CslmError(f"corpora.{corpus.name}.path: {corpus.path} has no two files that differ by their language, and no .tsv")
-    for item in itertools.chain.from_iterable(pairs):
-        if isinstance(item, Translation):
-            length = sum(map(len, item.texts.values()))
-            if length < min_characters or (max_characters and length > max_characters):
-                continue
-        yield item
+    yield from itertools.chain.from_iterable(pairs)
 
 
 def _parallel_files(corpus: CorpusConfig, languages: Sequence[str]) -> list[Iterator[Item]]:

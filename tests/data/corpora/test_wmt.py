@@ -107,11 +107,6 @@ def test_any_two_languages_of_a_folder_with_more(tmp_path):
     assert read(tmp_path, languages=["fr", "zh"])[0].texts == {"fr": "un", "zh": "一"}
 
 
-def test_limits_of_length(tmp_path):
-    write(tmp_path, {"a.en": "a\nabcd\nabcdefgh\n", "a.zh": "一\n一二三四\n一二三四\n"})
-    assert [item.texts["en"] for item in read(tmp_path, min_characters=8, max_characters=10)] == ["abcd"]
-
-
 @pytest.mark.parametrize("files", [{}, {"a.en": "alone\n"}])
 def test_nothing_to_pair(tmp_path, files):
     with pytest.raises(CslmError, match="corpora.c.path"):

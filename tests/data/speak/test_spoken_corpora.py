@@ -51,7 +51,7 @@ def dialogues(corpus, count=6):
 def experiment(tmp_path, vocabulary_directory, monkeypatch) -> Experiment:
     """Spoken by espeak-ng, each dialogue in its own languages."""
     tokenizer().save(tmp_path / "tokenizer")
-    monkeypatch.setattr(prepare.SpeechTokenizer, "load", lambda directory: tokenizer())
+    monkeypatch.setattr(prepare.SpeechTokenizer, "load", lambda *_, **__: tokenizer())
     # One shape for all lengths, so that one program is compiled.
     monkeypatch.setattr("cslm_jax.speech.rows.bucket", lambda length: 1536)
     data = DataConfig(
