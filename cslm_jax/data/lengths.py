@@ -21,11 +21,12 @@ def draw_lengths(histograms: Mapping[str, Int[np.ndarray, "L"]], row_length: int
     """Writes a PNG with one panel a task: share of its examples over their length in tokens.
 
     Args:
-        histograms: examples of each length, by task.
+        histograms: examples of each length, by task; a task without any has no panel.
         row_length: what is longer is left out of training; it is marked.
     """
+    histograms = {task: histogram for task, histogram in histograms.items() if histogram.any()}
     longest = max(row_length * 1.5, *(len(histogram) for histogram in histograms.values()))
-    shortest = min(int(np.flatnonzero(histogram)[0]) for histogram in histograms.values() if histogram.any())
+    shortest = min(int(np.flatnonzero(histogram)[0]) for histogram in histograms.values())
     octaves = np.log2(longest / shortest)
     # One edge lies at the row length, so that no bar is half too long.
     steps = np.arange(-np.ceil(octaves * _BINS_PER_OCTAVE) - 1, np.ceil(octaves * _BINS_PER_OCTAVE) + 1)
@@ -44,7 +45,7 @@ def draw_lengths(histograms: Mapping[str, Int[np.ndarray, "L"]], row_length: int
 
 
 def _panel(axis: Axes, task: str, histogram: Int[np.ndarray, "L"], row_length: int, edges: np.ndarray) -> None:
-    total = max(int(histogram.sum()), 1)
+    total = int(histogram.sum())
     too_long = int(histogram[row_length + 1 :].sum()) / total
     shares, _ = np.histogram(np.arange(len(histogram)), edges, weights=histogram / total)
     colours = np.where(edges[:-1] > row_length, _TOO_LONG, _FITS)

@@ -8,18 +8,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-from jaxtyping import Float
 from tyro.conf import Positional, arg
 
 from cslm_jax.config import Experiment
+from cslm_jax.data import plots
 from cslm_jax.data.alignment import Alignment
 from cslm_jax.data.corpora import Recording
 from cslm_jax.data.recording import load_here
 from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import ctc
 from cslm_jax.speech.align import Word
-from cslm_jax.speech.chunks import chunk
+from cslm_jax.speech.chunks import Piece, chunk
 from cslm_jax.speech.tokenizer import SpeechTokenizer
 from cslm_jax.speech.units import Speech
 
@@ -57,13 +56,14 @@ def _hear(files: Sequence[str], tokenizer: SpeechTokenizer, longest: float) -> I
         yield file, heard if isinstance(heard, BadRecord) else heard.speech
 
 
-def align(config: Experiment, file: Annotated[Positional[str], _FILE], text: str, language: str = "") -> None:
+def align(config: Experiment, file: Annotated[Positional[str], _FILE], text: str, language: str = "", plot: str = "") -> None:
     """Prints an object with the words of a recording and its chunks, as `cslm prepare` makes them, with their times in seconds.
 
     Args:
         file: sound file.
         text: what is said in it.
         language: of the text; left out, zh where it has Chinese characters, otherwise the first of data.languages.
+        plot: picture file to draw it into: spectrogram, units, words and cuts over each other.
 
     Raises:
         CslmError: the file cannot be read, or the text cannot be aligned with it.
@@ -72,29 +72,25 @@ def align(config: Experiment, file: Annotated[Positional[str], _FILE], text: str
     (waveform,) = load_here([recording], config.data.prepare.max_seconds)
     if isinstance(waveform, BadRecord):
         raise CslmError(f"{file}: {waveform}")
-    print(json.dumps(timed(config, recording, waveform), ensure_ascii=False))
-
-
-def timed(config: Experiment, recording: Recording, waveform: Float[np.ndarray, "S"]) -> dict[str, Any]:
-    """What `align` prints: words (word, start, end) and chunks (text, start, end, units) of a recording at 16 kHz."""
     tokenizer = SpeechTokenizer.load(config.data.tokenizer, dtype=config.data.tokenizer_dtype)
     (analysis,) = tokenizer.analyse([waveform])
     (words,) = Alignment(config.data.aligners, lambda: tokenizer).words([recording], [waveform], [analysis])
     if isinstance(words, BadRecord):
-        raise CslmError(f"{recording.file}: {words}")
-    chunks = chunk(recording.text, words, config.data.chunk_size, analysis.speech.seconds)
-    return {
-        "words": [_word(recording.text, word) for word in words],
-        "chunks": [
-            {"text": piece.text, "start": piece.start_s, "end": piece.end_s}
-            | {"units": analysis.speech.cut(piece.start_s, piece.end_s).units.tolist()}
-            for piece in chunks
-        ],
-    }
+        raise CslmError(f"{file}: {words}")
+    pieces = chunk(text, words, config.data.chunk_size, analysis.speech.seconds)
+    if plot:
+        plots.utterance(waveform, analysis.speech, text, words, pieces).savefig(plot)
+    found = {"words": [_word(text, word) for word in words], "chunks": [_chunk(piece, analysis.speech) for piece in pieces]}
+    print(json.dumps(found, ensure_ascii=False))
 
 
 def _word(text: str, word: Word) -> dict[str, Any]:
     return {"word": text[word.start_char : word.end_char], "start": word.start_s, "end": word.end_s}
+
+
+def _chunk(piece: Piece, speech: Speech) -> dict[str, Any]:
+    units = speech.cut(piece.start_s, piece.end_s).units.tolist()
+    return {"text": piece.text, "start": piece.start_s, "end": piece.end_s, "units": units}
 
 
 def _recording(file: str, language: str = "", text: str = "") -> Recording:

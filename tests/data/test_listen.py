@@ -69,9 +69,11 @@ def test_good_files_end_well_and_none_is_a_mistake(capsys, sounds):
 
 def test_words_and_chunks_of_a_file(capsys, sounds):
     text = "one two, three four."
-    words = ("--text", text, str(sounds / "b.wav"), "--config.data.chunk-size=2")
+    plot = sounds / "b.png"
+    words = ("--text", text, str(sounds / "b.wav"), "--config.data.chunk-size=2", f"--plot={plot}")
     code, out, _ = run(capsys, "align", *words)
     found = json.loads(out)
+    assert plot.read_bytes().startswith(b"\x89PNG")
     assert code == 0 and [word["word"] for word in found["words"]] == ["one", "two", "three", "four"]
     assert all(word["start"] < word["end"] for word in found["words"])
     assert [chunk["text"] for chunk in found["chunks"]] == ["one two,", " three four."]
@@ -81,7 +83,11 @@ def test_words_and_chunks_of_a_file(capsys, sounds):
 
 @pytest.mark.parametrize(
     "text, file, says",
-    [("dog", "bad.wav", "bad.wav.*cannot be read as sound"), ("龘", "a.wav", "alphabet"), ("one " * 90, "a.wav", "frames")],
+    [
+        ("dog", "bad.wav", "bad.wav.*cannot be read as sound"),
+        ("龘", "a.wav", "alphabet"),
+        ("one " * 90, "a.wav", "nobody speaks"),
+    ],
 )
 def test_what_cannot_be_aligned_is_told(capsys, sounds, text, file, says):
     code, out, err = run(capsys, "align", f"--text={text}", str(sounds / file))
