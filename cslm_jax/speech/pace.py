@@ -25,6 +25,6 @@ def check(text: str, seconds: float) -> None:
         rate = len(spoken) / max(seconds, 1e-3)
         raise BadRecord(
             "audio",
-            f"{len(spoken)} characters in {seconds:.2f} s are {rate:.1f} a second, which nobody speaks: the text is of "
+            f"{len(spoken)} characters in {seconds:.2f} s are {rate:.3g} a second, which nobody speaks: the text is of "
             "another recording, or the sample rate in the header is wrong",
         )
