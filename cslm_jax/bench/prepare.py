@@ -85,7 +85,7 @@ def _make(task: TaskSpec, data: DataConfig, vocabulary: JointVocabulary, recipe:
     def set_aside(id: str, error: Exception) -> None:
         raise error
 
-    caches.write(caches.directory(data, recipe), recipe, read_examples(task, "train", data, vocabulary, set_aside), [])
+    caches.write(caches.directory(data, recipe), recipe, lambda _: read_examples(task, "train", data, vocabulary, set_aside))
 
 
 def _shares(profile: cProfile.Profile, entries: int) -> dict[str, float]:

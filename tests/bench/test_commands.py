@@ -23,7 +23,7 @@ def positive(spread) -> bool:
 
 def test_every_benchmark_is_a_command():
     names = [name for name in cli.COMMANDS if name.startswith("bench ")]
-    assert len(names) == 8 and all(callable(cli._command(name)) for name in names)
+    assert len(names) == 10 and all(callable(cli._command(name)) for name in names)
 
 
 def test_step(bare, measure, capsys):
@@ -94,7 +94,9 @@ def test_tokenizer(bare, measure, monkeypatch):
     (result,) = measure(tokenizer, bare, version="v2", utterances=3, longest=1.0, repetitions=2)
     assert positive(result["seconds"]) and positive(result["hours_an_hour"]) and result["first_seconds"] > 0
     assert result["sound_seconds"] == pytest.approx(1.8, abs=0.01)
-    assert result["hours_an_hour"]["median"] == pytest.approx(1.8 / result["seconds"]["median"], rel=0.2)
+    # The upper quartile of one is the lower of the other, but for the interpolation between two turns.
+    assert result["hours_an_hour"]["low"] <= 1.8 / result["seconds"]["low"] * 1.01
+    assert result["hours_an_hour"]["high"] >= 1.8 / result["seconds"]["high"] * 0.99
 
 
 @pytest.mark.parametrize("bench", [step, loader])
