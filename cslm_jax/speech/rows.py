@@ -44,7 +44,8 @@ class Rows:
         """`function(state, *arrays [B ...])`, compiled to see a device's share of the rows.
 
         Products of float32 are float32: TPUs would otherwise take them in bfloat16 and newer GPUs in TF32, and what is heard
-        would depend on the device. Models whose weights are bfloat16 lose no speed by it.
+        would depend on the device. Compiled for a TPU v5e, such a product takes 5.5 times the cycles; one of bfloat16 takes none
+        more, so a model that is to be fast has bfloat16 weights.
         """
 
         def exact(*given: Any) -> Any:
