@@ -45,7 +45,7 @@ class Rows:
 
         Products of float32 are float32: TPUs would otherwise take them in bfloat16 and newer GPUs in TF32, and what is heard
         would depend on the device. Compiled for a TPU v5e, such a product takes 5.5 times the cycles; one of bfloat16 takes none
-        more, so a model that is to be fast has bfloat16 weights.
+        more, so a model that is to be fast computes in bfloat16.
         """
 
         def exact(*given: Any) -> Any:
