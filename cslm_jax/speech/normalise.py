@@ -14,6 +14,7 @@ from decimal import Decimal
 from cslm_jax.speech import chinese_numbers
 
 _NUMBER = re.compile(r"(?P<currency>[$€£¥])?(?P<digits>\d+(?:[.,:]\d+)*)(?P<unit>\s?[%°](?![CF]))?(?P<ending>[^\W\d_]+)?")
+_RAISED = ("<super>", "<sub>", "<fraction>")
 _ENDINGS = {"en": ("st", "nd", "rd", "th"), "fr": ("er", "re", "e", "ère", "ème")}
 """Behind an ordinal."""
 _POINT = ("en", "zh", "ja", "ko", "th", "he")
@@ -48,10 +49,16 @@ def said(word: str, language: str, after: str = "") -> str:
         word: one of `align.words`: it may hold letters and numbers, or be a symbol.
         after: the text behind it, which tells a year in Chinese, and whether "$5" is five dollars or five million.
     """
-    plain = unicodedata.normalize("NFKC", word).replace("’", "'")
+    plain = _ordinary(word).replace("’", "'")
     if plain in _SYMBOLS:
         return _SYMBOLS[plain].get(language, plain)
     return " ".join(_NUMBER.sub(lambda match: f" {_said(match, language, after)} ", plain).split())
+
+
+def _ordinary(word: str) -> str:
+    """Full-width forms as ordinary ones (NFKC); but "x²" is not said like "x2", nor "½" like "1 2"."""
+    kept = (c if unicodedata.decomposition(c).startswith(_RAISED) else unicodedata.normalize("NFKC", c) for c in word)
+    return unicodedata.normalize("NFC", "".join(kept))
 
 
 def _said(match: re.Match[str], language: str, after: str) -> str:

@@ -74,7 +74,7 @@ def test_french(word, spoken):
     "word, language",
     [("007", "en"), ("10:05", "en"), ("1:2:3", "en"), ("3,5", "en"), ("$3.50", "en"), ("12,34", "zh"), ("1" * 20, "zh"),
      ("9" * 400, "en"), ("42", "xx"), ("50%", "xx"), ("10:30", "de"), ("&", "ja"), ("20°C", "en"), ("$1", "es"),
-     ("3,5", "it"), ("3,5", "tr")],
+     ("3,5", "it"), ("3,5", "tr"), ("x²", "en"), ("½", "en")],
 )  # fmt: skip
 def test_what_has_no_single_reading_or_is_not_known_keeps_its_digits(word, language):
     """The aligner then listens for a star."""
