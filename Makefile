@@ -12,10 +12,13 @@ quickstart: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest --numprocesses=auto
 
-# The tests that compare with torch (one version, so that figures can be repeated) and transformers; `make test` leaves
+# The tests that need torch (one version, so that figures can be repeated), transformers or onnxruntime; `make test` leaves
 # them out where these are not installed.
 parity: $(VENV)/.installed-parity
-	$(VENV)/bin/python -m pytest --numprocesses=auto tests/model tests/speech/test_s3.py tests/speech/test_s3_parity.py \
+	$(VENV)/bin/python -m pytest --numprocesses=auto tests/model \
+		tests/speech/test_s3.py tests/speech/test_s3_parity.py tests/speech/test_s3_published.py tests/speech/test_published.py \
+		tests/speech/test_wav2vec2.py tests/speech/test_sense_voice.py tests/speech/test_sense_voice_weights.py \
+		tests/speech/test_aligners.py \
 		tests/train/test_convert.py tests/train/test_optimizer.py tests/train/test_step.py tests/train/test_lora.py \
 		tests/data/test_sft_template.py tests/bench/test_against_torch.py
 
@@ -34,7 +37,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	touch $@
 
 $(VENV)/.installed-parity: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable '.[parity]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable '.[onnx,parity]'
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps s3tokenizer==0.3.0
 	touch $@
 

@@ -18,17 +18,17 @@ def bucket(length: int, smallest: int = 32) -> int:
     return size
 
 
-def batches(lengths: Sequence[int], most: int) -> list[tuple[int, int, list[int]]]:
-    """(padded length, rows, members) of every batch of at most `most` positions, padding included, or of one row.
+def batches(lengths: Sequence[int], most: int, devices: int = 1) -> list[tuple[int, int, list[int]]]:
+    """(padded length, rows, members) of every batch of at most `most` positions a device, padding included, or of one row each.
 
-    The shape that a member is computed in follows from its own length alone.
+    The shape that a member is computed in on a device follows from its own length alone.
     """
     members: dict[int, list[int]] = {}
     for i, length in enumerate(lengths):
         members.setdefault(bucket(length), []).append(i)
     out = []
     for padded, group in members.items():
-        rows = max(most // padded, 1)
+        rows = max(most // padded, 1) * devices
         out += [(padded, rows, group[i : i + rows]) for i in range(0, len(group), rows)]
     return out
 

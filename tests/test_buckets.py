@@ -48,3 +48,7 @@ def test_batches_hold_every_member_once_in_shapes_of_their_own_length():
     for padded, rows, members in found:
         assert len(members) <= rows and all(bucket(lengths[i]) == padded for i in members)
         assert rows == 1 or rows * padded <= 100
+
+
+def test_more_devices_share_more_rows_of_the_same_length():
+    assert batches([33, 200], most=100, devices=4) == [(48, 8, [0]), (256, 4, [1])]

@@ -16,10 +16,10 @@ The paper leaves open what a word is and what becomes of what the aligner cannot
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 
 import numpy as np
+import regex
 from jaxtyping import Float
 
 from cslm_jax.errors import BadRecord
@@ -27,9 +27,10 @@ from cslm_jax.speech import ctc, normalise, viterbi
 
 # Iteration mark and zero, kana, the Han blocks.
 _IDEOGRAPH = "\u3005\u3007\u3041-\u3096\u30a1-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
-_LETTER = rf"[^\W_{_IDEOGRAPH}]"
-_RUN = rf"{_LETTER}+(?:(?:['’](?={_LETTER})|(?<=\d)[.,:](?=\d)){_LETTER}+)*"
-_WORD = re.compile(rf"[{_IDEOGRAPH}]|[&+=@＆＋＝＠]|(?:[$€£¥＄￡￥](?=\d))?{_RUN}(?:(?<=\d)(?:\s?[%％]|°(?![CF])))?")
+# Marks belong to the letter before them: the vowels of Hindi, accents that are characters of their own.
+_LETTER = rf"(?![{_IDEOGRAPH}])[\p{{L}}\p{{N}}]\p{{M}}*"
+_RUN = rf"(?:{_LETTER})+(?:(?:['’](?={_LETTER})|(?<=\d)[.,:](?=\d))(?:{_LETTER})+)*"
+_WORD = regex.compile(rf"[{_IDEOGRAPH}]\p{{M}}*|[&+=@＆＋＝＠]|(?:[$€£¥＄￡￥](?=\d))?{_RUN}(?:(?<=\d)(?:\s?[%％]|°(?![CF])))?")
 # Neither spaces nor one character a word: what a chunk of seven words is would need a segmenter.
 _UNSEGMENTED = {"th": "Thai", "lo": "Lao", "km": "Khmer", "my": "Burmese"}
 

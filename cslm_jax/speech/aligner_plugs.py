@@ -22,6 +22,8 @@ from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import ctc
 
 DESCRIPTION = "aligner.json"
+_LEAST = -1e4
+"""What stands for a smaller log-probability: with the logarithm of 0 there may be no path at all, and so no words."""
 
 
 def _describe(path: Path) -> tuple[ctc.Labels, float]:
@@ -47,7 +49,7 @@ def _checked(found: np.ndarray, labels: ctc.Labels, name: str) -> Float[np.ndarr
         raise BadRecord("align", f"{name} has shape {found.shape}; needed are frames x at least {labels.size} labels")
     if np.isnan(found).any() or not np.issubdtype(found.dtype, np.floating) or (len(found) and found.max() > 1e-3):
         raise BadRecord("align", f"{name} holds no log-probabilities: they are floats, none above 0")
-    return found.astype(np.float32)
+    return np.maximum(found, _LEAST, dtype=np.float32)
 
 
 class StoredLogProbs:

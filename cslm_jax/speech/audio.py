@@ -27,6 +27,9 @@ SILENCE = 1e-10
 VOCODER_SAMPLE_RATE, VOCODER_FFT, VOCODER_HOP, VOCODER_MELS, VOCODER_FMAX = 22050, 1024, 256, 80, 8000
 """The mel spectrogram of CosyVoice's flow and vocoder."""
 
+Span = tuple[Float[np.ndarray, "_"], int, int]
+"""A stretch of a 16 kHz waveform: (waveform, first frame, frames) at 100 log-mel frames a second."""
+
 
 def load(
     path: str | Path, sample_rate: int = SAMPLE_RATE, min_seconds: float = 0.1, max_seconds: float = 30.0
@@ -78,6 +81,15 @@ def check(
         raise BadRecord("audio", outside(seconds, min_seconds, max_seconds))
 
 
+def complaint(waveform: Float[np.ndarray, "S"]) -> BadRecord | None:
+    """Why 16 kHz samples of any length cannot be speech; they can if there is one window of them."""
+    try:
+        check(waveform, SAMPLE_RATE, WINDOW / SAMPLE_RATE, float("inf"))
+    except BadRecord as error:
+        return error
+    return None
+
+
 def outside(seconds: float, least: float, most: float) -> str:
     """How errors say it."""
     return f"lasts {seconds:.2f} s, outside {least} to {most} s"
@@ -103,10 +115,8 @@ def pad_waveforms(
     return pad_spans([(waveform, 0, len(waveform) // HOP) for waveform in waveforms], frames)
 
 
-def pad_spans(
-    spans: Sequence[tuple[Float[np.ndarray, "_"], int, int]], frames: int
-) -> tuple[Float[np.ndarray, "B S"], Int[np.ndarray, "B"]]:
-    """`pad_waveforms` of parts of waveforms, each given as (waveform, first frame, frames).
+def pad_spans(spans: Sequence[Span], frames: int) -> tuple[Float[np.ndarray, "B S"], Int[np.ndarray, "B"]]:
+    """`pad_waveforms` of parts of waveforms.
 
     The samples beside a part belong to its outer frames, so they are those of the whole waveform's spectrogram.
     """

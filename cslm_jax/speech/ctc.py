@@ -11,12 +11,15 @@ import unicodedata
 from collections.abc import Iterable
 
 import numpy as np
+import regex
 from jaxtyping import Float, Int
 
 BLANK = 0
 """Label id of the blank in the project's own models, and wherever nothing else is said."""
 STAR = -1
 """Stands in for a character outside the alphabet: it may be anything, so its log-probability is 0."""
+# Marks (the vowels of Hindi, accents that are characters of their own) are heard with the letter before them.
+_SILENT = regex.compile(r"[^\p{L}\p{N}\p{M}]+|(?<![\p{L}\p{N}\p{M}])\p{M}+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +80,12 @@ class Labels:
 
 
 def spoken(text: str) -> str:
-    """What can be heard of a text: lower case letters and digits of any script, words parted by one space.
+    """What can be heard of a text: lower case letters and digits of any script with their marks, words parted by one space.
 
     Punctuation parts words like a space does, except the apostrophe, which is dropped. Scripts without spaces
     (Han) get none: a space is kept only between two characters of scripts that use them.
     """
-    kept = "".join(c if c.isalnum() else "" if c in "'’" else " " for c in text.lower())
-    joined = " ".join(kept.split())
+    joined = " ".join(_SILENT.sub(" ", text.lower().replace("'", "").replace("’", "")).split())
     return "".join(c for i, c in enumerate(joined) if c != " " or not (is_han(joined[i - 1]) or is_han(joined[i + 1])))
 
 

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import re
 import unicodedata
-
-from num2words import num2words
+from decimal import Decimal
 
 from cslm_jax.speech import chinese_numbers
 
 _NUMBER = re.compile(r"(?P<currency>[$€£¥])?(?P<digits>\d+(?:[.,:]\d+)*)(?P<unit>\s?[%°](?![CF]))?(?P<ending>[^\W\d_]+)?")
+_RAISED = ("<super>", "<sub>", "<fraction>")
 _ENDINGS = {"en": ("st", "nd", "rd", "th"), "fr": ("er", "re", "e", "ère", "ème")}
 """Behind an ordinal."""
 _POINT = ("en", "zh", "ja", "ko", "th", "he")
 """Languages that write 1,234.5; the others write 1.234,5."""
+_DECIMALS = ("en", "de", "es", "fr", "id", "nl", "pl", "pt", "sv")
+"""Languages of which num2words reads decimals digit by digit; in others it drops or completes them."""
+_CENTURIES = ("en", "de", "nl", "da", "no")
+"""Languages that say years otherwise than numbers. Elsewhere num2words adds the word for year, or in Japanese an era."""
 _BETWEEN_HOURS_AND_MINUTES = {"en": "{} {}", "zh": "{}点{}", "fr": "{} heures {}"}
+_MAGNITUDE = re.compile(r"\s?(?:(?:thousand|(?:m|b|tr)illion)|[十百千万亿萬億])", re.IGNORECASE)
+"""Behind an amount it is said before the currency: "$5 million" is "five million dollars"."""
 _SYMBOLS = {
     "&": {"en": "and", "zh": "和", "fr": "et", "de": "und", "es": "y"},
     "+": {"en": "plus", "zh": "加", "fr": "plus", "de": "plus", "es": "más"},
@@ -41,12 +47,18 @@ def said(word: str, language: str, after: str = "") -> str:
 
     Args:
         word: one of `align.words`: it may hold letters and numbers, or be a symbol.
-        after: the text behind it, which tells a year in Chinese.
+        after: the text behind it, which tells a year in Chinese, and whether "$5" is five dollars or five million.
     """
-    plain = unicodedata.normalize("NFKC", word).replace("’", "'")
+    plain = _ordinary(word).replace("’", "'")
     if plain in _SYMBOLS:
         return _SYMBOLS[plain].get(language, plain)
     return " ".join(_NUMBER.sub(lambda match: f" {_said(match, language, after)} ", plain).split())
+
+
+def _ordinary(word: str) -> str:
+    """Full-width forms as ordinary ones (NFKC); but "x²" is not said like "x2", nor "½" like "1 2"."""
+    kept = (c if unicodedata.decomposition(c).startswith(_RAISED) else unicodedata.normalize("NFKC", c) for c in word)
+    return unicodedata.normalize("NFC", "".join(kept))
 
 
 def _said(match: re.Match[str], language: str, after: str) -> str:
@@ -55,6 +67,8 @@ def _said(match: re.Match[str], language: str, after: str) -> str:
         return _number(digits, language, "ordinal") or match[0]
     if ":" in digits:
         spoken = _time(digits, language)
+    elif currency and _MAGNITUDE.match(after):
+        spoken = None
     elif currency or unit:
         spoken = _measured(digits, (currency or unit).strip(), language)
     else:
@@ -73,14 +87,15 @@ def _measured(digits: str, unit: str, language: str) -> str | None:
     form, spoken = _UNITS[unit].get(language), _number(digits, language)
     if not form or not spoken or (unit in "$€£¥" and not digits.isdecimal()):
         return None  # of "$3.50" and "$1,500" there are many readings
-    said = form.format(spoken)
-    return said.removesuffix("s") if digits == "1" else said
+    if digits == "1" and form.endswith("s"):
+        return form.format(spoken).removesuffix("s") if language in ("en", "fr") else None
+    return form.format(spoken)
 
 
 def _is_year(digits: str, language: str, after: str) -> bool:
     if language == "zh":
-        return len(digits) == 4 and after.startswith("年")
-    return len(digits) == 4 and digits.isdecimal() and 1100 <= int(digits) < 2100
+        return len(digits) == 4 and after.lstrip().startswith("年")
+    return language in _CENTURIES and len(digits) == 4 and digits.isdecimal() and 1100 <= int(digits) < 2100
 
 
 def _number(digits: str, language: str, kind: str = "cardinal") -> str | None:
@@ -88,11 +103,24 @@ def _number(digits: str, language: str, kind: str = "cardinal") -> str | None:
     plain = _plain(digits, language)
     if plain is None:
         return None
+    if language == "zh":
+        return _chinese(plain, kind)
+    from num2words import CONVERTER_CLASSES, num2words  # not imported where nothing is aligned
+
+    # num2words itself would take "fil", Filipino, for "fi", Finnish.
+    if language not in CONVERTER_CLASSES or ("." in plain and language not in _DECIMALS):
+        return None
     try:
-        if language == "zh":
-            return chinese_numbers.digits(plain) if kind == "year" else chinese_numbers.cardinal(plain)
-        return " ".join(re.sub(r"[-,]", " ", num2words(plain, lang=language, to=kind)).split())
-    except (NotImplementedError, ValueError, TypeError, ArithmeticError, LookupError):
+        said = num2words(Decimal(plain) if "." in plain else int(plain), lang=language, to=kind)
+    except Exception:  # its languages are written by many hands, and fail in many ways
+        return None
+    return " ".join(re.sub(r"[-,]", " ", said).split())
+
+
+def _chinese(plain: str, kind: str) -> str | None:
+    try:
+        return chinese_numbers.digits(plain) if kind == "year" else chinese_numbers.cardinal(plain)
+    except ValueError:  # too large
         return None
 
 

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import ml_dtypes  # noqa: F401  by which numpy knows bfloat16
 import numpy as np
 from jaxtyping import Float, Shaped
 from safetensors import SafetensorError, safe_open

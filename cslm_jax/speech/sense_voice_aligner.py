@@ -24,9 +24,9 @@ import sentencepiece
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from cslm_jax.buckets import batches
 from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import align, audio, ctc
+from cslm_jax.speech.rows import Rows
 from cslm_jax.speech.sense_voice import LANGUAGES, SenseVoice, SenseVoiceConfig
 from cslm_jax.speech.sense_voice_features import Normalisation, fbank, stack
 from cslm_jax.speech.sense_voice_weights import load_published
@@ -44,46 +44,46 @@ class SenseVoiceAligner:
         normalisation: Normalisation,
         language: str = "zh",
         batch_seconds: float = 48.0,
+        devices: Sequence[jax.Device] | None = None,
     ):
         """
         Args:
             characters: the label of the network that each character has; the blank is its label 0.
             language: the spoken language, one of LANGUAGES.
-            batch_seconds: how much sound, padding included, goes through the network at once.
+            batch_seconds: how much sound, padding included, goes through the network at once on each device.
+            devices: share the rows of every batch; by default all accelerators of this host, or its processor.
         """
-        self.config, self.normalisation, self.batch_seconds = model.config, normalisation, batch_seconds
+        self.config, self.normalisation = model.config, normalisation
         self.labels = ctc.Labels(tuple(sorted(characters)))
         self.frame_rate = 100 / model.config.stride
         """Frames of the log-probabilities a second."""
         columns = np.array([0, *(characters[character] for character in self.labels.characters)])
-        graph, self._state = nnx.split(model)
-        self._run = jax.jit(functools.partial(_log_probs, graph, columns, language))
+        self._rows = Rows(batch_seconds, self.frame_rate, devices)
+        graph, state = nnx.split(model)
+        self._state = self._rows.replicate(state)
+        self._run = self._rows.jit(functools.partial(_log_probs, graph, columns, language))
 
-    def log_probs(self, waveforms: Sequence[Float[np.ndarray, "S"]], ids: Sequence[str] = ()) -> list[Float[np.ndarray, "T V"]]:
+    def log_probs(
+        self, waveforms: Sequence[Float[np.ndarray, "S"]], ids: Sequence[str] = ()
+    ) -> list[Float[np.ndarray, "T V"] | BadRecord]:
         """Log-probabilities of the blank and the characters in 16 kHz waveforms; what a row lacks to 1 are the other pieces.
 
         The shape that a waveform is computed in follows from its own length alone, so its log-probabilities do not depend
-        on what else is in the call. `ids` are for aligners that look theirs up.
-
-        Raises:
-            BadRecord: (stage "audio") a waveform cannot be speech; where the others should go on, check them first with
-                `audio.check`.
+        on what else is in the call. `ids` are for aligners that look theirs up. In the place of a waveform that cannot be
+        speech stands why.
         """
-        for i, waveform in enumerate(waveforms):
-            try:
-                audio.check(waveform, max_seconds=float("inf"))
-            except BadRecord as error:
-                raise BadRecord("audio", f"waveform {i} {error.reason}") from None
-        features = [self.features(waveform) for waveform in waveforms]
-        results: list = [None] * len(waveforms)
-        for frames, rows, members in batches([len(x) for x in features], int(self.batch_seconds * self.frame_rate)):
-            padded, lengths = np.zeros((rows, frames, self.config.inputs), np.float32), np.zeros(rows, np.int32)
-            for row, i in enumerate(members):
-                lengths[row] = len(features[i])
-                padded[row, : lengths[row]] = features[i]
-            out = np.asarray(self._run(self._state, padded, lengths))
-            for row, i in enumerate(members):
-                results[i] = out[row, : lengths[row]].copy()
+        results: list = [audio.complaint(waveform) for waveform in waveforms]
+        good = [i for i, complaint in enumerate(results) if complaint is None]
+        features = [self.features(waveforms[i]) for i in good]
+        lengths = [len(x) for x in features]
+
+        def pack(members: Sequence[int], frames: int) -> tuple[np.ndarray, np.ndarray]:
+            rows = [np.pad(features[i], ((0, frames - lengths[i]), (0, 0))) for i in members]
+            return np.stack(rows), np.array([lengths[i] for i in members], np.int32)
+
+        found = self._rows.map(self._run, self._state, lengths, pack)
+        for i, out, length in zip(good, found, lengths, strict=True):
+            results[i] = out[:length]
         return results
 
     def features(self, waveform: Float[np.ndarray, "S"]) -> Float[np.ndarray, "T I"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from jaxtyping import Array, Float
 from cslm_jax.errors import BadRecord, CslmError
 from cslm_jax.speech import audio, ctc, s3_published
 from cslm_jax.speech.fit import digest, fit
-from cslm_jax.speech.rows import Rows, Span
+from cslm_jax.speech.rows import Rows
 from cslm_jax.speech.s3 import S3Tokenizer
-from cslm_jax.speech.s3_config import Dtype, S3Config
+from cslm_jax.speech.s3_config import MEL_RATE, Dtype, S3Config
 from cslm_jax.speech.s3_training import Batches, TokenizerConfig, tokenizer_loss
 from cslm_jax.speech.units import Speech
 from cslm_jax.speech.weights import load_description, load_weights, save_description, save_weights
@@ -56,10 +56,10 @@ class SpeechTokenizer:
             devices: share the rows of every batch; by default all accelerators of this host, or its processor.
         """
         self.config, self.labels = model.config, labels
-        self._rows = Rows(batch_seconds or _batch_seconds(model.config), devices)
+        self._rows = Rows(batch_seconds or _batch_seconds(model.config), MEL_RATE, devices)
         self._graph, state = nnx.split(model)
         self._state = self._rows.replicate(state)
-        self._run = self._rows.jit(functools.partial(_analyse, self._graph), more=1)
+        self._run = self._rows.jit(functools.partial(_analyse, self._graph), arrays=3)
         self._loudest = self._rows.jit(lambda _, padded, lengths: audio.loudest_batch(padded, lengths, self.config.mels))
 
     @property
@@ -83,8 +83,8 @@ class SpeechTokenizer:
             except BadRecord as error:
                 raise BadRecord("audio", f"waveform {i} {error.reason}") from None
         cuts = [windows(len(waveform) // audio.HOP, self.config) for waveform in waveforms]
-        spans = [Span(waveform, w.start, w.frames) for waveform, parts in zip(waveforms, cuts) for w in parts]
-        heard = iter(self._rows.map(self._run, self._state, spans, self._loudest_of(spans, cuts)))
+        spans = [(waveform, w.start, w.frames) for waveform, parts in zip(waveforms, cuts) for w in parts]
+        heard = iter(self._map(self._run, self._state, spans, self._loudest_of(spans, cuts)))
         return [self._joined(parts, list(itertools.islice(heard, len(parts)))) for parts in cuts]
 
     def analyse_each(self, waveforms: Sequence[Float[np.ndarray, "S"] | BadRecord]) -> list[Analysis | BadRecord]:
@@ -112,12 +112,22 @@ class SpeechTokenizer:
             seconds = f"{len(waveform) / audio.SAMPLE_RATE:.2f} s and {most / self.config.unit_rate:.2f} s"
             raise BadRecord("audio", f"has {units} units, and the tokenizer hears at most {most} at once ({seconds})")
 
-    def _loudest_of(self, spans: Sequence[Span], cuts: Sequence[Sequence[Window]]) -> Float[np.ndarray, "N"]:
+    def _map(
+        self, function: Callable, state: nnx.State | None, spans: Sequence[audio.Span], *more: Float[np.ndarray, "N"]
+    ) -> list[Any]:
+        """What a function from `Rows.jit` gives for each span, whose number in each of `more` it also takes."""
+
+        def pack(members: Sequence[int], frames: int) -> tuple[np.ndarray, ...]:
+            return (*audio.pad_spans([spans[i] for i in members], frames), *(numbers[members] for numbers in more))
+
+        return self._rows.map(function, state, [frames for _, _, frames in spans], pack)
+
+    def _loudest_of(self, spans: Sequence[audio.Span], cuts: Sequence[Sequence[Window]]) -> Float[np.ndarray, "N"]:
         """The largest power of the utterance that a span is a part of; of a whole utterance, which knows it, the least."""
         owner = np.repeat(np.arange(len(cuts)), [len(parts) for parts in cuts])
         partial = np.flatnonzero(np.isin(owner, [i for i, parts in enumerate(cuts) if len(parts) > 1]))
         loudest = np.full(len(cuts), np.log10(audio.SILENCE), np.float32)
-        np.maximum.at(loudest, owner[partial], self._rows.map(self._loudest, None, [spans[i] for i in partial]))
+        np.maximum.at(loudest, owner[partial], self._map(self._loudest, None, [spans[i] for i in partial]))
         return loudest[owner]
 
     def _joined(self, parts: Sequence[Window], heard: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> Analysis:
@@ -199,8 +209,7 @@ def _analyse(
     graph: nnx.GraphDef, state: nnx.State, waveform: Array, lengths: Array, loudest: Array
 ) -> tuple[Array, Array | None]:
     model = nnx.merge(graph, state)
-    with jax.default_matmul_precision("highest"):  # float32 products are float32 on every device, so units are alike
-        return model(audio.log_mel_batch(waveform, lengths, model.config.mels, loudest), lengths)
+    return model(audio.log_mel_batch(waveform, lengths, model.config.mels, loudest), lengths)
 
 
 def new_model(config: S3Config, labels: ctc.Labels | None, seed: int = 0) -> S3Tokenizer:

@@ -2,7 +2,8 @@
 
 espeak-ng says the text, which tells when it says each word, and its sound is warped onto the recording (dynamic time warping
 of cepstra, as in the aeneas aligner by Pettarin, 2015). What is said the same way at another pace, by another voice, is found
-to within a unit or two; where the recording says something else than the text, there is no score to notice it by.
+to within a unit or two; where the recording says something else than the text, there is no score to notice it by. So it is
+nothing for Japanese with kanji: espeak-ng cannot read them, and says for each that it is a Chinese letter.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ HOP_S = 0.02
 _WINDOW, _MELS, _CEPSTRA, _HIGHEST_HZ = 512, 40, 13, 4000  # telephone speech has nothing above
 _QUIET_DB, _LOUDNESS_WEIGHT = -40.0, 4.0
 _PAUSE_S = 0.15  # longer than what is silent inside a word
+_MOST_PAIRS = 10**8  # of frames: each takes 20 bytes; 200 s against 200 s
 
 
 def align_spoken(text: str, language: str, waveform: Float[np.ndarray, "S"]) -> tuple[Word, ...]:
@@ -29,24 +31,29 @@ def align_spoken(text: str, language: str, waveform: Float[np.ndarray, "S"]) -> 
         waveform: 16 kHz samples that say the text.
 
     Raises:
-        BadRecord: (stage "align") no word, or too little sound for the text.
+        BadRecord: (stage "align") no word, or too little sound for the text, or both too long to be compared.
         CslmError: espeak-ng does not speak the language.
     """
     spans = align.words(text, language)
     if not spans:
         raise BadRecord("align", f"the text has no word to align: {text[:40]!r}")
     model, marks = espeak.speak_with_marks(text, language)
-    of_model, _ = _features(model)
+    of_model, said = _features(model)
     of_recording, loud = _features(waveform)
-    if len(of_recording.T) < len(spans):
-        raise BadRecord("align", f"{len(spans)} words in {len(waveform) / audio.SAMPLE_RATE:.2f} s of sound")
+    seconds = len(waveform) / audio.SAMPLE_RATE
+    if len(loud) < len(spans):
+        raise BadRecord("align", f"{len(spans)} words in {seconds:.2f} s of sound")
+    if len(said) * len(loud) > _MOST_PAIRS:
+        raise BadRecord("align", f"{seconds:.0f} s of sound and {HOP_S * len(said):.0f} s of text are too much to be warped")
     first, last = _warp(of_model, of_recording)
-    frames = np.clip(np.round(_starts(spans, marks) / HOP_S).astype(int), 0, len(first) - 1)
+    starts = _starts(spans, marks, HOP_S * (np.flatnonzero(said)[-1] + 1))
+    frames = np.clip(np.round(starts / HOP_S).astype(int), 0, len(first) - 1)
     words, before = [], 0
     for span, start, end in zip(spans, frames, [*frames[1:], len(first)], strict=True):
         begins = max(before, first[start])
         before = max(begins, last[max(end - 1, start)] + 1)
-        words.append(Word(*span, *(HOP_S * _without_silence(loud, begins, before)).tolist()))
+        times = np.minimum(HOP_S * _without_silence(loud, begins, before), seconds)  # the last frame reaches beyond the end
+        words.append(Word(*span, *times.tolist()))
     return tuple(words)
 
 
@@ -82,14 +89,17 @@ def _warp(
     return first, last
 
 
-def _starts(spans: list[tuple[int, int]], marks: dict[int, float]) -> Float[np.ndarray, "W"]:
-    """Seconds at which the model begins each word; it does not mark every character of Chinese, so evenly between two marks."""
+def _starts(spans: list[tuple[int, int]], marks: dict[int, float], end: float) -> Float[np.ndarray, "W"]:
+    """Seconds at which the model begins each word. It does not mark every character of Chinese: evenly between two marks, from
+    the beginning to the first, and from the last to the `end` of what is said."""
     begun = [next((marks[at] for at in range(*span) if at in marks), np.nan) for span in spans]
     known = ~np.isnan(begun)
     if not known.any():
         raise BadRecord("align", "espeak-ng marks no word of the text")
-    places = np.arange(len(spans))
-    return np.maximum.accumulate(np.interp(places, places[known], np.array(begun)[known]))
+    places, times = np.append(np.flatnonzero(known), len(spans)), np.append(np.array(begun)[known], end)
+    if not known[0]:
+        places, times = np.insert(places, 0, 0), np.insert(times, 0, 0.0)
+    return np.maximum.accumulate(np.interp(np.arange(len(spans)), places, times))
 
 
 def _without_silence(loud: np.ndarray, start: int, end: int) -> Int[np.ndarray, "2"]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cslm_jax.errors import BadRecord, CslmError
-from cslm_jax.speech import aligners
+from cslm_jax.speech import align, aligners
 
 DESCRIBED = {"characters": {"A": 1, "B": 3, "|": 2}, "separator": "|", "frame_rate": 50}
 WAVEFORM = np.linspace(-1, 1, 1600, dtype=np.float32)
@@ -29,6 +29,16 @@ def test_log_probs_that_a_command_wrote_are_found_by_the_recording(tmp_path):
     (found,) = aligner.log_probs([WAVEFORM], ["speaker/7"])
     np.testing.assert_array_equal(found, written.astype(np.float32))
     assert aligner.labels.encode("a b").tolist() == [1, 2, 3] and aligner.frame_rate == 50
+
+
+def test_what_is_impossible_for_a_model_is_aligned_all_the_same(tmp_path):
+    """Probabilities of 0 have infinite logarithms; the words are in the text, so somewhere they must be."""
+    with np.errstate(divide="ignore"):
+        np.save(tmp_path / "1.npy", np.log(np.eye(4)[[1, 0, 2, 0, 1, 0]]))
+    aligner = aligners.load(described(tmp_path), "en")
+    (found,) = aligner.log_probs([WAVEFORM], ["1"])
+    first, second = align.align("a b", "en", found, aligner.labels, aligner.frame_rate)
+    assert first.start_s == 0 and second.end_s > second.start_s >= 0.06
 
 
 @pytest.mark.parametrize(

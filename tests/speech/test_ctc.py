@@ -19,6 +19,9 @@ def test_greedy_merges_before_it_removes_blanks():
         ("红色的狗，在哪里？", "红色的狗在哪里"),
         ("我 有 3 只 cats!", "我有3只cats"),
         (" two  spaces ", "two spaces"),
+        ("नमस्ते, दुनिया!", "नमस्ते दुनिया"),
+        ("Le cafe\u0301.", "le cafe\u0301"),
+        ("love \u2764\ufe0f it_all", "love it all"),
         ("。，", ""),
     ],
 )

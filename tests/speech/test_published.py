@@ -4,8 +4,10 @@ import os
 import pickle
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from cslm_jax.errors import CslmError
 from cslm_jax.speech import published
@@ -40,6 +42,15 @@ def test_a_damaged_file_and_an_empty_folder_are_named(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     with pytest.raises(CslmError, match="model.safetensors cannot be read"):
         published.read(tmp_path, "weights.bin")
+
+
+def test_half_precision_is_read_as_float32(tmp_path):
+    numbers = np.array([1.5, -0.25, 3.0], np.float32)
+    save_file({"b": numbers.astype(ml_dtypes.bfloat16), "f": numbers.astype(np.float16)}, tmp_path / "model.safetensors")
+    _, tensors = published.read(tmp_path, "weights.bin")
+    for tensor in tensors.values():
+        assert tensor.dtype == np.float32
+        np.testing.assert_array_equal(tensor, numbers)
 
 
 def test_everything_that_does_not_fit_is_listed(tmp_path):

@@ -150,6 +150,20 @@ def test_a_published_tokenizer_is_a_tokenizer_without_transcripts(tmp_path):
     assert again.analyse([noise(2)])[0].speech == analysis.speech
 
 
+@pytest.mark.parametrize("version, name", [(1, "25hz"), (2, "v2")])
+def test_bfloat16_hears_nearly_the_same_units(version, name, tmp_path):
+    """The nearest of 64 states of the encoder itself, and eight digits: a state between two entries may fall to either."""
+    path = write(tmp_path / f"{name}.safetensors", made_up_tensors(version, codes=64))
+    mel, lengths = np.random.default_rng(0).normal(size=(1, 1024, 20)).astype(np.float32), jnp.array([1024])
+    exact, short = s3_published.load(path), s3_published.load(path, "bfloat16")
+    states = [jax.jit(model.encoder)(mel, lengths) for model in (exact, short)]
+    if version == 1:
+        entries = exact.quantizer.normalise(states[0][0, ::4])
+        exact.quantizer.embed[...] = short.quantizer.embed[...] = entries
+    units = [model.quantizer.codes(found) for model, found in zip((exact, short), states)]
+    assert len(np.unique(units[0])) > 40 and np.mean(units[0] == units[1]) > 0.93
+
+
 def test_bfloat16_keeps_its_weights_small_and_its_states_near(tmp_path):
     path = write(tmp_path / "v2.safetensors", made_up_tensors(2))
     exact, short = s3_published.load(path), s3_published.load(path, "bfloat16")

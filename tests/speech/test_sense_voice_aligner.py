@@ -2,13 +2,14 @@
 
 import io
 
+import jax
 import numpy as np
 import pytest
 import sentencepiece
 from flax import nnx
 from safetensors.numpy import save_file
 
-from cslm_jax.errors import BadRecord, CslmError
+from cslm_jax.errors import CslmError
 from cslm_jax.speech.align import align
 from cslm_jax.speech.sense_voice import SenseVoiceConfig
 from cslm_jax.speech.sense_voice_aligner import PIECES, STATISTICS, SenseVoiceAligner
@@ -93,9 +94,20 @@ def test_words_of_a_text_get_times(aligner, waveforms):
     assert times == sorted(times) and times[0] >= 0 and times[-1] <= len(log_probs) * 0.06
 
 
-def test_what_is_no_sound_is_refused_by_its_place(aligner, waveforms):
-    with pytest.raises(BadRecord, match="waveform 1 is silent"):
-        aligner.log_probs([waveforms[0], np.zeros(16000, np.float32)])
+def test_several_devices_give_exactly_what_one_gives(aligner, folder, waveforms):
+    model, characters = load_published(folder, config(folder)), dict(zip(aligner.labels.characters, aligner.labels.ids))
+    spread, one = (
+        SenseVoiceAligner(model, characters, aligner.normalisation, devices=jax.local_devices()[:count]) for count in (8, 1)
+    )
+    assert len(jax.local_devices()) == 8
+    for several, alone in zip(spread.log_probs(waveforms), one.log_probs(waveforms), strict=True):
+        np.testing.assert_array_equal(several, alone)
+
+
+def test_what_is_no_sound_says_why_and_the_others_go_on(aligner, waveforms):
+    silent, short, good = aligner.log_probs([np.zeros(16000, np.float32), waveforms[0][:399], waveforms[0]])
+    assert "is silent" in silent.reason and "lasts 0.02 s" in short.reason
+    np.testing.assert_array_equal(good, aligner.log_probs(waveforms[:1])[0])
 
 
 def test_the_language_is_asked_for(aligner, folder, waveforms):

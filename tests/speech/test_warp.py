@@ -9,11 +9,12 @@ from cslm_jax.errors import BadRecord
 from cslm_jax.speech import align, audio
 from cslm_jax.speech.chunks import chunk
 from cslm_jax.speech.espeak import Voice, speak_with_marks
-from cslm_jax.speech.warp import align_spoken
+from cslm_jax.speech.warp import _starts, align_spoken
 
 TEXTS = {
     "en": "Well, the old man sees a red house by the river. It costs 42 dollars, and nobody wants to buy it.",
     "zh": "给定一个名人，给出关于他们生活、事业或其他方面的某些事实。",
+    "hi": "नमस्ते दुनिया, आज मौसम बहुत अच्छा है और हम पार्क जा रहे हैं।",
     "fr": "Le vieil homme voit une maison rouge, au bord de la rivière. Elle coûte 42 euros.",
 }
 
@@ -30,6 +31,38 @@ def test_words_of_other_voices_are_found_where_they_were_said(language, voice):
     assert len(errors) > 0.8 * len(words)
     assert np.quantile(errors, 0.9) < 0.06 and max(errors) < 0.2
     assert all(a.start_s < a.end_s <= b.start_s for a, b in zip(words, words[1:], strict=False))
+
+
+def test_english_words_inside_chinese_are_found():
+    """One word each, however many syllables; what espeak-ng does not mark lies between its neighbours."""
+    text = "我在用iPhone和Google搜索，你好吗？"
+    waveform, marks = speak_with_marks(text, "zh", Voice("f4", 150, 65))
+    words = {text[word.start_char : word.end_char]: word for word in align_spoken(text, "zh", waveform)}
+    for name in ("iPhone", "Google", "你"):
+        assert abs(words[name].start_s - marks[text.index(name)]) < 0.1
+    assert words["搜"].start_s < words["索"].start_s < words["索"].end_s <= words["你"].start_s
+
+
+def test_words_without_a_mark_share_the_time_that_is_left():
+    """At the end and at the beginning too; marks never run backwards."""
+    spans = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
+    assert _starts(spans, {1: 0.4, 2: 0.9}, 1.5).tolist() == pytest.approx([0.0, 0.4, 0.9, 1.1, 1.3])
+    assert _starts(spans, {0: 0.0, 1: 0.5, 2: 0.3, 3: 0.6, 4: 0.7}, 0.6).tolist() == [0.0, 0.5, 0.5, 0.6, 0.7]
+    with pytest.raises(BadRecord, match="marks no word"):
+        _starts(spans, {9: 0.4}, 1.5)
+
+
+@pytest.mark.parametrize("text, seconds", [("yes", 0.3), ("yes", 30.0), ("yes no", 0.1)])
+def test_words_lie_inside_the_sound_whatever_it_is(text, seconds):
+    """Noise, as short as may be, or far longer than the text."""
+    noise = np.random.default_rng(0).normal(0, 0.01, int(16000 * seconds)).astype(np.float32)
+    times = [time for word in align_spoken(text, "en", noise) for time in (word.start_s, word.end_s)]
+    assert times == sorted(times) and times[0] >= 0 and times[-1] <= seconds and times[-1] > times[0]
+
+
+def test_hours_are_refused_and_not_compared():
+    with pytest.raises(BadRecord, match="1200 s of sound"):
+        align_spoken("one two three " * 100, "en", np.random.default_rng(0).normal(size=1200 * 16000).astype(np.float32))
 
 
 def test_a_pause_belongs_to_no_word():

@@ -2,11 +2,13 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from cslm_jax.errors import CslmError
+from cslm_jax.speech import wav2vec2_weights
 from cslm_jax.speech.wav2vec2_aligner import Wav2Vec2Aligner
 
 torch = pytest.importorskip("torch")
@@ -65,6 +67,32 @@ def test_a_padded_batch_gives_what_the_reference_gives_for_each_alone(pair, wave
         expected = reference(model, waveform)
         assert found.shape == expected.shape and expected.std() > 0.5
         np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("pair", ["base"], indirect=True)
+def test_several_devices_give_exactly_what_one_gives(pair, waveforms):
+    """Five recordings and eight devices: some rows are empty, and their norms have nothing to count."""
+    _, aligner, folder = pair
+    spread = Wav2Vec2Aligner(*wav2vec2_weights.load(folder), batch_seconds=2, devices=jax.local_devices())
+    assert len(jax.local_devices()) == 8
+    for several, one in zip(spread.log_probs(waveforms), aligner.log_probs(waveforms), strict=True):
+        np.testing.assert_array_equal(several, one)
+
+
+def test_bfloat16_hears_the_same(pair, waveforms):
+    """What accelerators compute in: probabilities within thousandths, and the same labels."""
+    _, aligner, folder = pair
+    short = Wav2Vec2Aligner(*wav2vec2_weights.load(folder, "bfloat16"), batch_seconds=2)
+    ours, theirs = (np.concatenate(one.log_probs(waveforms)) for one in (short, aligner))
+    assert ours.dtype == np.float32 and 0 < np.abs(np.exp(ours) - np.exp(theirs)).mean() < 0.002
+    assert np.mean(ours.argmax(-1) == theirs.argmax(-1)) > 0.97
+
+
+@pytest.mark.parametrize("pair", ["base"], indirect=True)
+def test_what_is_no_sound_says_why_and_the_others_go_on(pair, waveforms):
+    silent, broken, good = pair[1].log_probs([np.zeros(4000, np.float32), np.full(4000, np.nan, np.float32), waveforms[0]])
+    assert "is silent" in silent.reason and "NaN" in broken.reason
+    np.testing.assert_array_equal(good, pair[1].log_probs(waveforms[:1])[0])
 
 
 def test_the_alphabet_of_the_folder(pair):
