@@ -78,7 +78,9 @@ def align(config: Experiment, file: Annotated[Positional[str], _FILE], text: str
 def timed(config: Experiment, recording: Recording, waveform: Float[np.ndarray, "S"]) -> dict[str, Any]:
     """What `align` prints: words (word, start, end) and chunks (text, start, end, units) of a recording at 16 kHz."""
     tokenizer = SpeechTokenizer.load(config.data.tokenizer, dtype=config.data.tokenizer_dtype)
-    (analysis,) = tokenizer.analyse([waveform])
+    (analysis,) = tokenizer.analyse_each([waveform])
+    if isinstance(analysis, BadRecord):
+        raise CslmError(f"{recording.file}: {analysis}")
     (words,) = Alignment(config.data.aligners, lambda: tokenizer).words([recording], [waveform], [analysis])
     if isinstance(words, BadRecord):
         raise CslmError(f"{recording.file}: {words}")
