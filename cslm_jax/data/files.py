@@ -86,7 +86,8 @@ class LineWriter:
 @contextlib.contextmanager
 def line_writer(path: Path) -> Iterator[LineWriter]:
     """A file of JSON lines that appears under its name only when it is complete."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    # Half a character, as in a name of a file that is no UTF-8, becomes \udce9: JSON writes it so.
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         yield LineWriter(file)
 
 

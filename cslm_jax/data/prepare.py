@@ -169,7 +169,7 @@ def _done(directory: Path) -> dict[int, Any]:
 def _todo(corpus: CorpusConfig, config: DataConfig, done: Mapping[int, Any], worker: int, workers: int) -> Iterator[Part]:
     """What this worker has to do: every N-th part, without those whose shards are made from the same items."""
     found = 0
-    for part in parts(corpora.read(corpus), config.prepare.shard_items, config.languages):
+    for part in parts(corpora.read(corpus), config.prepare.shard_items, config.languages, corpus.path):
         found += 1
         if part.number % workers == worker and done.get(part.number) != part.described:
             yield part
@@ -209,9 +209,10 @@ def _check_unchanged(directory: Path, corpus: CorpusConfig, config: DataConfig, 
     for field in {**recipe, **before}:
         # A field that a later version added is not set in either.
         if (recipe.get(field) or None) != (before.get(field) or None):
+            moved = f"; if it only moved, write its new path into {path}" if field == "path" else ""
             raise CslmError(
                 f"{directory} was made with {field} = {before.get(field)!r}, the config has {recipe.get(field)!r}; "
-                "delete the folder, or give the corpus another name"
+                f"delete the folder, or give the corpus another name{moved}"
             )
     for shard in shards.of_corpus(directory):
         if shard.content["units"] and shard.content["tokenizer"] != tokenizer:
