@@ -433,7 +433,7 @@ def test_sound_is_loaded_in_other_processes(experiment, tmp_path):
         (lambda e: dataclasses.replace(e, corpora=(CorpusConfig("b", "manifests"),)), "Did you mean 'manifest'"),
         (
             lambda e: dataclasses.replace(e, corpora=(CorpusConfig("b", "manifest", "nowhere"),)),
-            "nowhere cannot be read",
+            "nowhere is not there",
         ),
     ],
 )

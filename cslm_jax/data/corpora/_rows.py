@@ -80,7 +80,7 @@ def items(rows: Iterable[Row | Rejected], make: Callable[[Row], Iterable[Item]])
 def _json(path: Path) -> tuple[str, Iterator[Any]]:
     """Many files that are called .json hold an object a line."""
     with _files.opened(path) as file:
-        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+        start = file.read(4096).removeprefix(_files.BOM).lstrip()
     return ("entry", _array(path)) if start.startswith(b"[") else ("line", _objects(path))
 
 
@@ -96,7 +96,7 @@ def _array(path: Path) -> Iterator[Any]:
     number = 0
     try:
         with _files.opened(path) as file:
-            if file.read(3) != b"\xef\xbb\xbf":
+            if file.read(3) != _files.BOM:
                 file.seek(0)
             for value in ijson.items(file, "item", use_float=True):
                 yield value
