@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from killing import content_of
 
 from cslm_jax.config import Experiment
 from cslm_jax.data import corpora, prepare, shards
@@ -195,10 +196,6 @@ def experiment(tmp_path, vocabulary_directory, monkeypatch) -> Experiment:
     )  # fmt: skip
     corpus = CorpusConfig("mine", "manifest", str(tmp_path / "corpus"), use=("asr",))
     return Experiment("test", str(tmp_path / "work"), corpora=(corpus,), data=data)
-
-
-def content_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_prepare_writes_records_caches_and_what_it_set_aside(experiment, capsys):
