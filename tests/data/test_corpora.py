@@ -26,7 +26,7 @@ def test_a_reader_of_ones_own_needs_no_registration():
         corpora.find_reader("no_such_module:read")
 
 
-@pytest.mark.parametrize("fields", [{"name": "a/b"}, {"name": ""}, {"share": "some"}, {"use": ("asrs",)}])
+@pytest.mark.parametrize("fields", [{"name": "a/b"}, {"name": ".."}, {"name": ""}, {"share": "some"}, {"use": ("asrs",)}])
 def test_a_wrong_field_is_named(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         CorpusConfig(**{"name": "c", "reader": "manifest", **fields})

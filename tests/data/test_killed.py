@@ -112,3 +112,9 @@ def test_a_full_disk_under_records_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(RuntimeError, match="something else"), files.replacing(tmp_path / "x"):
         raise RuntimeError("something else")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CslmError, match="the folder .*file/records cannot be made: .*name another one in the config"):
+        files.write_json(tmp_path / "file" / "records" / "recipe.json", {})

@@ -72,7 +72,7 @@ class CorpusConfig:
     """Translates and speaks text dialogues; None leaves them text."""
 
     def __post_init__(self):
-        if not self.name or "/" in self.name:
+        if not self.name or "/" in self.name or self.name.startswith("."):
             raise ValueError(f"corpus name is {self.name!r}; it becomes a folder, so give it a plain name")
         if self.share not in ("all", "one"):
             raise ValueError(f"corpora.{self.name}.share is {self.share!r}; choose all or one")
