@@ -1,7 +1,7 @@
 """The corpora of stage 1 as the paper has them (section 2): from the downloaded folders to the mixture cslm_cpt_paper.
 
     CSLM_CORPORA=/data cslm prepare --config=configs/cpt_corpora.py
-    sbatch --array=0-63 launch/prepare_slurm.sh --config=configs/cpt_corpora.py
+    CSLM_CORPORA=/data WORKERS=64 launch/prepare_slurm.sh --config=configs/cpt_corpora.py
 
 Below $CSLM_CORPORA lie the corpora as they are published; leave out what you do not have. 77.5 thousand hours of speech become
 about 10 billion tokens. English is heard in one half and read in the other; WenetSpeech is heard, WenetSpeech4TTS read. Pairs of

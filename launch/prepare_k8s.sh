@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # `cslm prepare` by many workers on Kubernetes: prints one Indexed Job, to be given to kubectl; one after the other.
 #
-#     export NAME=cpt IMAGE=us-docker.pkg.dev/me/cslm/train:1 CLAIM=speech
+#     export NAME=cpt IMAGE=us-docker.pkg.dev/me/cslm/train:1 CLAIM=speech CSLM_CORPORA=/data/corpora
 #     for stage in records caches summary; do
-#         STAGE=$stage WORKERS=32 launch/prepare_k8s.sh --config=configs/llama31_8b_cpt.py --config.workdir=/data/cpt |
+#         STAGE=$stage WORKERS=32 launch/prepare_k8s.sh --config=configs/cpt_corpora.py --config.workdir=/data/cpt |
 #             kubectl apply --filename=-
 #         kubectl wait --for=condition=complete --timeout=-1s "job/$NAME-$stage"
 #     done
@@ -20,6 +20,7 @@
 #   IMAGE           of the container
 #   CLAIM           name of the PersistentVolumeClaim
 #   RESOURCES       of each worker, in YAML; default {limits: {cpu: 4, memory: 16Gi}}; a GPU: {limits: {nvidia.com/gpu: 1, ...}}
+#   CSLM_CORPORA    where configs/cpt_corpora.py and sft_corpora.py find the corpora, given on to the workers
 #   RETRIES         how often each worker is started again, default 100
 set -euo pipefail
 
@@ -72,7 +73,8 @@ spec:
         command: ["cslm", "prepare"]
         args:
 $(for word in "$@" "${words[@]}"; do echo "        - $(quoted "$word")"; done)
-        resources: ${RESOURCES:-{limits: {cpu: 4, memory: 16Gi\}\}}
+${CSLM_CORPORA:+        env: [{name: CSLM_CORPORA, value: $(quoted "$CSLM_CORPORA")\}]
+}        resources: ${RESOURCES:-{limits: {cpu: 4, memory: 16Gi\}\}}
         volumeMounts:
         - {name: data, mountPath: /data}
       volumes:

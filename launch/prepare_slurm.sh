@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `cslm prepare` by many workers under SLURM: an array of jobs for the records, one for the token caches, then the summary.
 #
-#     WORKERS=32 SBATCH="--partition=gpu --gpus=1 --time=24:00:00" launch/prepare_slurm.sh --config=configs/llama31_8b_cpt.py
+#     WORKERS=32 SBATCH="--partition=gpu --gpus=1 --time=24:00:00" launch/prepare_slurm.sh --config=configs/cpt_corpora.py
 #
 # The arguments go to `cslm prepare`. Run it on a login node, in the environment that cslm is installed in; it submits three
 # jobs, each waiting for the one before, and returns. Corpora, records, caches and workdir must lie where every node sees them.

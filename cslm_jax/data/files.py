@@ -27,11 +27,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary name to write to; it takes the place of `path` if the block succeeds and vanishes if not.
 
     Raises:
-        CslmError: the disk is full. What the block wrote is gone, and what was there before it stays.
+        CslmError: the disk is full, or the folder cannot be made. What the block wrote is gone, and what was there before it
+            stays.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    _make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if path.is_dir():
             shutil.rmtree(path)
@@ -43,6 +44,14 @@ def replacing(path: Path) -> Iterator[Path]:
         raise CslmError(f"{path} cannot be written: {error}; {todo}") from error
     finally:
         _remove(temporary)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        todo = "free some space" if _disk_is_full(error) else "name another one in the config"
+        raise CslmError(f"the folder {folder} cannot be made: {error}; {todo} and run the same command again") from error
 
 
 def _disk_is_full(error: OSError | RuntimeError) -> bool:
@@ -86,7 +95,8 @@ class LineWriter:
 @contextlib.contextmanager
 def line_writer(path: Path) -> Iterator[LineWriter]:
     """A file of JSON lines that appears under its name only when it is complete."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    # Half a character, as in a name of a file that is no UTF-8, becomes \udce9: JSON writes it so.
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         yield LineWriter(file)
 
 

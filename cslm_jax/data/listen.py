@@ -73,7 +73,9 @@ def align(config: Experiment, file: Annotated[Positional[str], _FILE], text: str
     if isinstance(waveform, BadRecord):
         raise CslmError(f"{file}: {waveform}")
     tokenizer = SpeechTokenizer.load(config.data.tokenizer, dtype=config.data.tokenizer_dtype)
-    (analysis,) = tokenizer.analyse([waveform])
+    (analysis,) = tokenizer.analyse_each([waveform])
+    if isinstance(analysis, BadRecord):
+        raise CslmError(f"{recording.file}: {analysis}")
     (words,) = Alignment(config.data.aligners, lambda: tokenizer).words([recording], [waveform], [analysis])
     if isinstance(words, BadRecord):
         raise CslmError(f"{file}: {words}")

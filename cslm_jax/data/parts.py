@@ -7,10 +7,11 @@ import functools
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from cslm_jax.data.corpora import Item, Recording, Rejected, SpokenDialogueItem
-from cslm_jax.data.text import texts
+from cslm_jax.data import corpora
+from cslm_jax.data.corpora import Item, Recording, Segment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Part:
     items: tuple[Item, ...] = dataclasses.field(repr=False)
     languages: tuple[str, ...]
     """The ones that there are tasks for; they decide which items are set aside."""
+    folder: Path
+    """Of the corpus: it may move, and the sound files in it with it."""
 
     @functools.cached_property
     def described(self) -> dict[str, Any]:
@@ -29,33 +32,41 @@ class Part:
 
         Worked out when asked for: of many workers, each asks for its own parts only.
         """
-        return {"count": len(self.items), "sha256": _sha256(self.items, self.languages)}
+        return {"count": len(self.items), "sha256": _sha256(self)}
 
 
-def parts(items: Iterable[Item], size: int, languages: Sequence[str]) -> Iterator[Part]:
-    """The parts of a corpus."""
+def parts(items: Iterable[Item], size: int, languages: Sequence[str], path: str = "") -> Iterator[Part]:
+    """The parts of a corpus.
+
+    Args:
+        path: of the corpus: its folder, or a file in it.
+    """
     rest = iter(items)
+    folder = Path(path).parent if Path(path).is_file() else Path(path)
     for number in itertools.count():
         if not (members := tuple(itertools.islice(rest, size))):
             return
-        yield Part(number, members, tuple(languages))
+        yield Part(number, members, tuple(languages), folder)
 
 
-def _sha256(items: Iterable[Item], languages: Sequence[str]) -> str:
+def _sha256(part: Part) -> str:
     digest = hashlib.sha256()
-    for item in items:
-        spoken = _languages(item)
-        used = [language in languages for language in spoken]
-        digest.update(repr((item.id, getattr(item, "split", ""), spoken, used, tuple(texts(item)))).encode("utf-8", "replace"))
+    for item in part.items:
+        spoken = corpora.languages(item)
+        used = [language in part.languages for language in spoken]
+        said = (item.id, getattr(item, "split", ""), spoken, used, tuple(corpora.texts(item)))
+        digest.update(repr(said).encode("utf-8", "replace"))
+        for recording in corpora.recordings(item):
+            if recording.file:  # sound that is made follows from its text, its id and the corpus's config
+                digest.update(repr(_sound(recording, part.folder)).encode("utf-8", "replace"))
     return digest.hexdigest()
 
 
-def _languages(item: Item) -> tuple[str, ...]:
-    match item:
-        case Recording():
-            return (item.language,)
-        case SpokenDialogueItem():
-            return (*item.question, *item.answer)
-        case Rejected():
-            return ()
-    return item.languages
+def _sound(recording: Recording, folder: Path) -> tuple[str, ...]:
+    """Which sound it is, and whose: the file by its name below the corpus's folder, or by its own name if it lies elsewhere."""
+    path = Path(recording.file)
+    name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+    match recording.audio:
+        case Segment(_, start_s, end_s):
+            return name, recording.speaker, repr(float(start_s)), repr(float(end_s))
+    return name, recording.speaker

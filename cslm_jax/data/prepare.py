@@ -26,7 +26,7 @@ from cslm_jax.data.corpora import CorpusConfig, Postponed, Rejected
 from cslm_jax.data.parts import Part, parts
 from cslm_jax.data.progress import Progress, size
 from cslm_jax.data.recording import Load, LoadingProcesses, load_here, make_records
-from cslm_jax.data.records import Record, write_records
+from cslm_jax.data.records import Record, SpokenDialogue, write_records
 from cslm_jax.data.speak.dialogues import spoken
 from cslm_jax.data.summary import text_tokens, write_summary
 from cslm_jax.errors import CslmError
@@ -136,7 +136,7 @@ def _make_corpus(
             results.append(progress.count(result))
             if len(results) == len(begun[0].items):
                 part = begun.popleft()
-                notes = {"tokenizer": fingerprint, "aligners": _names(config), "items": part.described}
+                notes = {"tokenizer": fingerprint, "aligners": _aligned_by(results, config), "items": part.described}
                 _write(directory, results, part.number, notes, vocabulary)
                 results = []
 
@@ -169,7 +169,7 @@ def _done(directory: Path) -> dict[int, Any]:
 def _todo(corpus: CorpusConfig, config: DataConfig, done: Mapping[int, Any], worker: int, workers: int) -> Iterator[Part]:
     """What this worker has to do: every N-th part, without those whose shards are made from the same items."""
     found = 0
-    for part in parts(corpora.read(corpus), config.prepare.shard_items, config.languages):
+    for part in parts(corpora.read(corpus), config.prepare.shard_items, config.languages, corpus.path):
         found += 1
         if part.number % workers == worker and done.get(part.number) != part.described:
             yield part
@@ -194,6 +194,12 @@ def _names(config: DataConfig) -> dict[str, str]:
     return {language: Path(path).name for language, path in config.aligners.items()}
 
 
+def _aligned_by(results: Sequence[Record | Rejected], config: DataConfig) -> dict[str, str | None]:
+    """What aligned the answers in each of their languages; None for the tokenizer's own recogniser."""
+    answered = {language for result in results if isinstance(result, SpokenDialogue) for language in result.answer}
+    return {language: _names(config).get(language) for language in sorted(answered)}
+
+
 def _check_unchanged(directory: Path, corpus: CorpusConfig, config: DataConfig, tokenizer: str | None, worker: int) -> None:
     """Shards that are made from different things must not lie side by side."""
     decisive = {"shard_items": config.prepare.shard_items, "max_seconds": config.prepare.max_seconds}
@@ -209,15 +215,20 @@ def _check_unchanged(directory: Path, corpus: CorpusConfig, config: DataConfig, 
     for field in {**recipe, **before}:
         # A field that a later version added is not set in either.
         if (recipe.get(field) or None) != (before.get(field) or None):
+            moved = f"; if it only moved, write its new path into {path}" if field == "path" else ""
             raise CslmError(
                 f"{directory} was made with {field} = {before.get(field)!r}, the config has {recipe.get(field)!r}; "
-                "delete the folder, or give the corpus another name"
+                f"delete the folder, or give the corpus another name{moved}"
             )
     for shard in shards.of_corpus(directory):
         if shard.content["units"] and shard.content["tokenizer"] != tokenizer:
             raise CslmError(f"{directory} was made with another speech tokenizer; delete the folder to make it again")
-        if shard.count("spoken_dialogue") and shard.content.get("aligners", {}) != _names(config):
-            raise CslmError(
-                f"{directory} was aligned with data.aligners = {shard.content.get('aligners', {})}, the config has "
-                f"{_names(config)}; delete the folder to align it again"
-            )
+        if shard.count("spoken_dialogue"):
+            names = _names(config)
+            aligned = shard.content.get("aligners") or dict.fromkeys(names)  # older shards name none where there was none
+            configured = {language: names.get(language) for language in aligned}
+            if aligned != configured:
+                raise CslmError(
+                    f"{directory} was aligned with data.aligners = {aligned}, the config has {configured}; "
+                    "delete the folder to align it again"
+                )

@@ -16,11 +16,24 @@ from cslm_jax.speech.align import Word
 from cslm_jax.speech.units import Speech
 
 
+def check_id(id: Any) -> None:
+    # Any line break, not only \n: ids are written one a line, and others read them too.
+    if not isinstance(id, str) or id.splitlines() != [id]:
+        raise BadRecord("record", f"field `id` is {id!r}; it must be one line of text")
+    check_writable("id", id)
+
+
 def check_text(field: str, text: Any) -> None:
     if not isinstance(text, str) or not text.strip():
         raise BadRecord("record", f"field `{field}` is {'empty' if not text else repr(text)}; it must be text")
+    check_writable(field, text)
+
+
+def check_writable(field: str, text: Any) -> None:
+    """JSON may spell half a character, and so may the name of a file; no file can hold it as text."""
+    if not isinstance(text, str):
+        raise BadRecord("record", f"field `{field}` is {text!r}; it must be text")
     try:
-        # JSON may spell half a character, and no file can hold it.
         text.isascii() or text.encode()
     except UnicodeEncodeError as error:
         raise BadRecord("record", f"field `{field}` has half a surrogate pair: {text[error.start : error.end]!a}") from None

@@ -169,12 +169,11 @@ def _attempt(
         for recording, found in zip(corpora.recordings(item), heard, strict=True):
             _check(recording, found)
         recording = None
-        record = _record(item, heard, corpus)
-        for language in record.languages:
+        for language in corpora.languages(item):
             if language not in languages:
                 known = ", ".join(languages)
                 raise BadRecord("record", f"field `language` is {language!r}; data.languages has {known}")
-        return record
+        return _record(item, heard, corpus)
     except BadRecord as error:
         kind = Postponed if isinstance(error, TryAgain) else Rejected
         place = recording.file or recording.id if recording else _file(item)

@@ -20,9 +20,11 @@ from cslm_jax.data import files, shards
 from cslm_jax.data.catalogue import RecordKind
 from cslm_jax.data.config import Split
 from cslm_jax.data.record_fields import (
+    check_id,
     check_speech,
     check_text,
     check_words,
+    check_writable,
     read_as,
     read_fields,
     read_member,
@@ -67,9 +69,7 @@ class Record(abc.ABC):
     """Families of tasks that may read it (asr, tts, mt, text, s2s_mono, s2s_cross); empty for all that can."""
 
     def __post_init__(self):
-        # Any line break, not only \n: ids are written one a line, and others read them too.
-        if not isinstance(self.id, str) or self.id.splitlines() != [self.id]:
-            raise BadRecord("record", f"field `id` is {self.id!r}; it must be one line of text")
+        check_id(self.id)
         if self.split not in _SPLITS:
             raise BadRecord("record", f"field `split` is {self.split!r}; it must be train or validation")
         if not isinstance(self.use, tuple) or not all(isinstance(use, str) for use in self.use):
@@ -108,8 +108,7 @@ class Utterance(Record):
         check_text("language", self.language)
         check_text("text", self.text)
         check_speech("speech", self.speech)
-        if not isinstance(self.speaker, str):
-            raise BadRecord("record", f"field `speaker` is {self.speaker!r}; it must be text, or empty")
+        check_writable("speaker", self.speaker)
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ class Shard:
     """Its .json file."""
     content: dict[str, Any]
     """records: {kind: {count, sha256}}; rejected, seconds, units and characters; and what `cslm prepare` notes: tokenizer,
-    items and text_tokens."""
+    aligners, items, text_tokens and retry."""
 
     @property
     def number(self) -> int:

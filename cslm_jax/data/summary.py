@@ -52,7 +52,7 @@ def write_summary(config: DataConfig, workdir: Path) -> None:
     if missing:
         print(f"token caches that are not made yet: {', '.join(missing)}")
     print(f"{workdir / 'rejected.jsonl'} says what was set aside, and why")
-    if histograms:
+    if any(histogram.any() for histogram in histograms.values()):
         # Here and not above: a worker that makes records need not wait for matplotlib.
         from cslm_jax.data.lengths import draw_lengths
 

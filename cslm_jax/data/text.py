@@ -9,8 +9,7 @@ from typing import get_args
 from cslm_jax.config import Experiment
 from cslm_jax.data import corpora, prompts
 from cslm_jax.data.config import DataConfig
-from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected, SpokenDialogueItem, WrittenDialogue
-from cslm_jax.data.records import Record
+from cslm_jax.data.corpora import CorpusConfig, Rejected
 from cslm_jax.text import TextPart
 from cslm_jax.text.llama3 import Llama3Text
 from cslm_jax.text.sentencepiece import SentencePieceText
@@ -37,20 +36,7 @@ def training_texts(chosen: Sequence[CorpusConfig]) -> Iterator[str]:
     for corpus in chosen:
         for item in corpora.read(corpus):
             if not isinstance(item, Rejected) and item.split == "train":
-                yield from texts(item)
-
-
-def texts(item: Item) -> Iterator[str]:
-    """What an item says, in order; nothing where it was rejected."""
-    match item:
-        case Recording():
-            yield item.text
-        case SpokenDialogueItem():
-            yield from (recording.text for recording in item.recordings)
-        case WrittenDialogue():
-            yield from (*item.question.values(), *item.answer.values())
-        case Record():
-            yield from item.texts_said()
+                yield from corpora.texts(item)
 
 
 def _instructions(config: DataConfig) -> Iterator[str]:

@@ -20,18 +20,22 @@ EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtr
 PHASES = {"records": "/work/records/", "caches": "/work/cache/", "summary": r"/work/[^/]*\.(json|jsonl|png|tmp)$"}
 
 
-def run(config: Path, phase: str = "records", kill_at: int = 0) -> tuple[bool, list[str]]:
-    """`cslm prepare` in a process of its own: whether it was killed, and the phase's file operations that it came to."""
+def run(config: Path, phase: str = "records", kill_at: int = 0, event: str = "") -> tuple[bool, list[str]]:
+    """`cslm prepare` in a process of its own: whether it was killed, and the phase's file operations that it came to.
+
+    Args:
+        kill_at: before which operation it is killed, or before which of one kind (`event`); 0 for never.
+    """
     log = config.parent / "operations"
     log.unlink(missing_ok=True)
-    command = [sys.executable, __file__, "child", str(log), PHASES[phase], str(kill_at), f"--config={config}"]
+    command = [sys.executable, __file__, "child", str(log), PHASES[phase], str(kill_at), event, f"--config={config}"]
     compiled = {"JAX_COMPILATION_CACHE_DIR": str(config.parent / "xla"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | compiled)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode != 0, log.read_text().splitlines()
 
 
-def _child(log: str, phase: str, kill_at: str, *words: str) -> int:
+def _child(log: str, phase: str, kill_at: str, counted: str, *words: str) -> int:
     count, file = 0, os.open(log, os.O_CREAT | os.O_WRONLY)
 
     def hook(event: str, arguments: tuple) -> None:
@@ -39,9 +43,9 @@ def _child(log: str, phase: str, kill_at: str, *words: str) -> int:
         if event in EVENTS:
             paths = [os.fsdecode(each) for each in arguments[:2] if isinstance(each, str | bytes | os.PathLike)]
             if any(re.search(phase, path) for path in paths):
-                count += 1
+                count += event.startswith(counted)
                 os.write(file, f"{event} {' '.join(paths)}\n".encode())
-                if count == int(kill_at):
+                if count == int(kill_at) > 0:
                     os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)

@@ -126,9 +126,21 @@ def test_answers_aligned_by_two_models_do_not_lie_side_by_side(data, monkeypatch
     monkeypatch.setattr(corpora, "read", lambda corpus: iter(items))
     prepare.make_records_of([DIALOGUES], data)
     prepare.make_records_of([DIALOGUES], data)
-    with pytest.raises(CslmError, match="was aligned with data.aligners = {'en': .*}, the config has {}"):
+    with pytest.raises(CslmError, match="was aligned with data.aligners = {'en': '.*'}, the config has {'en': None}"):
         prepare.make_records_of([DIALOGUES], dataclasses.replace(data, aligners={}))
     moved = tmp_path / "elsewhere" / Path(data.aligners["en"]).name
     moved.mkdir(parents=True)
     (moved / "aligner.json").write_text((Path(data.aligners["en"]) / "aligner.json").read_text())
     prepare.make_records_of([DIALOGUES], dataclasses.replace(data, aligners={"en": str(moved)}))
+    # An aligner of a language that it has no answers in is none of its business.
+    prepare.make_records_of([DIALOGUES], dataclasses.replace(data, aligners={**data.aligners, "fr": "espeak"}))
+
+
+def test_an_aligner_in_place_of_the_recogniser_is_noticed(data, monkeypatch):
+    monkeypatch.setattr(prepare.SpeechTokenizer, "load", lambda *_, **__: Tokenizer())
+    items = [dataclasses.replace(talk("1"), answer={"zh": talk("1").answer["zh"]})]
+    monkeypatch.setattr(corpora, "read", lambda corpus: iter(items))
+    both = dataclasses.replace(data, languages=("en", "zh"))
+    prepare.make_records_of([DIALOGUES], both)
+    with pytest.raises(CslmError, match="was aligned with data.aligners = {'zh': None}, the config has {'zh': 'espeak'}"):
+        prepare.make_records_of([DIALOGUES], dataclasses.replace(both, aligners={"zh": "espeak"}))

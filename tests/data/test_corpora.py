@@ -26,7 +26,7 @@ def test_a_reader_of_ones_own_needs_no_registration():
         corpora.find_reader("no_such_module:read")
 
 
-@pytest.mark.parametrize("fields", [{"name": "a/b"}, {"name": ""}, {"share": "some"}, {"use": ("asrs",)}])
+@pytest.mark.parametrize("fields", [{"name": "a/b"}, {"name": ".."}, {"name": ""}, {"share": "some"}, {"use": ("asrs",)}])
 def test_a_wrong_field_is_named(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         CorpusConfig(**{"name": "c", "reader": "manifest", **fields})
@@ -48,6 +48,22 @@ def test_the_second_of_two_items_with_one_id_is_rejected():
     assert [item.id for item in kept] == ["a", "b"] and [item.text for item in kept] == ["hi", "ho"]
     assert [(item.id, item.file, item.stage) for item in items[3:]] == [("a", "", "record"), ("b", "z.wav", "record")]
     assert "a second record with the id b" in items[-1].reason
+
+
+def unusable(corpus):
+    yield Recording("two\nlines", "en", "hi", Path("x.wav"))
+    yield Recording(7, "en", "hi", Path("x.wav"))
+    yield Recording("caf\udce9.wav", "en", "hi", Path("caf\udce9.wav"))
+    yield Recording("half", "en", "hi \ud83d", Path("x.wav"))
+    yield Recording("good", "en", "hi", Path("x.wav"))
+
+
+def test_what_no_later_step_can_name_or_write_is_rejected():
+    """Names of files that are no UTF-8, and half an emoji in JSON: they would end a worker that writes them."""
+    *bad, good = corpora.read(CorpusConfig("c", f"{__name__}:unusable"))
+    assert good.id == "good" and all(isinstance(item, Rejected) for item in bad)
+    reasons = ["`id` is 'two\\nlines'", "`id` is 7", "`id` has half a surrogate pair", "`text` has half a surrogate pair"]
+    assert all(reason in item.reason for reason, item in zip(reasons, bad, strict=True))
 
 
 def one_option(corpus, *, subset="all"):

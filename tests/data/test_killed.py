@@ -23,8 +23,8 @@ def test_killed_in_every_phase_it_ends_as_if_undisturbed(tmp_path):
     prepare.prepare(config)
     whole = content_of(work)
     shutil.rmtree(work)
-    for phase, operation in (("records", 27), ("caches", 15), ("summary", 5)):
-        killed, operations = run(path, phase, operation)
+    for phase, rename in (("records", 5), ("caches", 3), ("summary", 2)):
+        killed, operations = run(path, phase, rename, "os.rename")
         assert killed and operations[-1].startswith("os.rename"), operations
         assert list(work.rglob(".*.tmp")), "nothing was left that could be cleared"
     prepare.prepare(config)
@@ -112,3 +112,9 @@ def test_a_full_disk_under_records_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(RuntimeError, match="something else"), files.replacing(tmp_path / "x"):
         raise RuntimeError("something else")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CslmError, match="the folder .*file/records cannot be made: .*name another one in the config"):
+        files.write_json(tmp_path / "file" / "records" / "recipe.json", {})

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from killing import content_of
 
 from cslm_jax.config import Experiment
 from cslm_jax.data import corpora, prepare, shards
@@ -115,6 +116,7 @@ def dialogue(question: str, answer: Recording) -> SpokenDialogueItem:
         (recording("a", "un chien", "fr"), "record", "`language` is 'fr'"),
         (recording("a", "a red dog", seconds=40), "audio", "40.00 s"),
         (Translation(id="a", texts={"en": "dog", "fr": "chien"}), "record", "'fr'"),
+        (SpokenDialogueItem("a", {}, {"fr": recording("r", "un chien", "fr")}), "record", "`language` is 'fr'"),
         (dialogue("why", recording("r", "007 080")), "align", "alphabet"),
         (dialogue("why", recording("r", "many words " * 30, seconds=0.5)), "align", "frames"),
         (dialogue("", recording("r", "a dog")), "text", "empty"),
@@ -196,10 +198,6 @@ def experiment(tmp_path, vocabulary_directory, monkeypatch) -> Experiment:
     return Experiment("test", str(tmp_path / "work"), corpora=(corpus,), data=data)
 
 
-def content_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
 def test_prepare_writes_records_caches_and_what_it_set_aside(experiment, capsys):
     prepare.prepare(experiment)
     work = Path(experiment.workdir)
@@ -214,6 +212,19 @@ def test_prepare_writes_records_caches_and_what_it_set_aside(experiment, capsys)
     assert task["examples"] + task["longer_than_row"] == 4 and task["longer_than_row"] > 0
     assert sum("longer than a row of 64" in line["reason"] for line in rejected) >= task["longer_than_row"]
     assert "asr_en" in capsys.readouterr().out and not summary["not_made_yet"]
+
+
+def test_names_that_are_no_text_are_set_aside(experiment, tmp_path):
+    """A name of a file in Latin-1, as old archives unpack, and half an emoji: in ids, texts and speakers."""
+    good, bad = "good.wav", "caf\udce9.wav"
+    rows = [{"file": bad, "text": "a dog"}, {"file": good, "text": "a \ud83d"}, {"file": good, "text": "a dog"}]
+    rows += [{"file": good, "id": "spoken", "text": "a dog", "speaker": "\ud83d"}]
+    (tmp_path / "corpus" / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    prepare.prepare(experiment)
+    assert [record.id for record in read_records(experiment.data.records, "utterance")] == [good]
+    lines = [json.loads(line) for line in (tmp_path / "work" / "rejected.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["id"] for line in lines[:3]] == [bad, good, "spoken"]
+    assert all("half a surrogate pair" in line["reason"] for line in lines[:3])
 
 
 def test_a_summary_of_half_the_work_lists_what_is_not_made_yet(experiment, tmp_path, capsys):
@@ -352,6 +363,34 @@ def test_shards_of_other_items_are_made_again(experiment, tmp_path, change, agai
     assert content_of(tmp_path / "records") == content_of(tmp_path / "fresh")
 
 
+def test_a_corrected_segment_makes_its_shard_again_and_no_other(experiment, tmp_path):
+    soundfile.write(tmp_path / "corpus" / "long.wav", sound(12.0), 16000)
+    table = tmp_path / "corpus" / "manifest.tsv"
+    rows = [f"s{i}\tlong.wav\ta red dog\t{i}\t{i + 1}" for i in range(10)]
+    table.write_text("\n".join(["id\tfile\ttext\tstart\tend", *rows]))
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "records" / "mine").iterdir()}
+    table.write_text(table.read_text().replace("\t5\t6", "\t5\t8"))
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    assert {path.name[:5] for path, at in written.items() if path.stat().st_mtime_ns != at} == {"00001"}
+    seconds = {record.id: record.speech.seconds for record in read_records(experiment.data.records, "utterance")}
+    assert seconds["s5"] == pytest.approx(3.0, abs=0.05) and seconds["s6"] == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_corpus_that_moved_is_told_so_and_not_made_again(experiment, tmp_path):
+    prepare.make_records_of(experiment.corpora, experiment.data)
+    before = content_of(tmp_path / "records" / "mine")
+    (tmp_path / "corpus").rename(tmp_path / "moved")
+    moved = [dataclasses.replace(experiment.corpora[0], path=str(tmp_path / "moved"))]
+    with pytest.raises(CslmError, match="if it only moved, write its new path into .*recipe.json"):
+        prepare.make_records_of(moved, experiment.data)
+    recipe = tmp_path / "records" / "mine" / "recipe.json"
+    recipe.write_text(recipe.read_text().replace(str(tmp_path / "corpus"), str(tmp_path / "moved")))
+    prepare.make_records_of(moved, experiment.data)
+    after = content_of(tmp_path / "records" / "mine")
+    assert after | {"recipe.json": b""} == before | {"recipe.json": b""}
+
+
 def test_a_new_language_makes_the_shards_again_that_set_it_aside(experiment, tmp_path):
     prepare.make_records_of(experiment.corpora, dataclasses.replace(experiment.data, languages=("zh",)))
     assert not list(read_records(experiment.data.records, "utterance"))
@@ -391,7 +430,7 @@ def test_sound_is_loaded_in_other_processes(experiment, tmp_path):
         (lambda e: dataclasses.replace(e, corpora=(CorpusConfig("b", "manifests"),)), "Did you mean 'manifest'"),
         (
             lambda e: dataclasses.replace(e, corpora=(CorpusConfig("b", "manifest", "nowhere"),)),
-            "nowhere cannot be read",
+            "nowhere is not there",
         ),
     ],
 )

@@ -10,6 +10,8 @@ import pytest
 from made_up_world import make_records
 
 from cslm_jax.data import summary
+from cslm_jax.data.config import DataConfig
+from cslm_jax.data.ensure import make_missing_caches
 from cslm_jax.data.packing import PackingPlan
 from cslm_jax.data.records import write_records
 from cslm_jax.data.tables import print_table
@@ -71,6 +73,18 @@ def test_reasons_are_counted_by_stage(prepared, vocabulary_directory, tmp_path, 
     assert row["rejected_by_stage"] == {"audio": 2, "text": 1}
     assert "audio 2, text 1" in capsys.readouterr().out
     assert [json.loads(line) for line in (tmp_path / "rejected.jsonl").read_text().splitlines()] == rejected
+
+
+def test_there_is_no_picture_of_nothing(vocabulary_directory, tmp_path):
+    """All records are held out, so no task has an example."""
+    held_out = [dataclasses.replace(record, split="validation") for record in make_records(2)]
+    write_records(tmp_path / "records" / "world", held_out)
+    folders = {"records": str(tmp_path / "records"), "cache": str(tmp_path / "cache")}
+    config = DataConfig(**folders, vocabulary=str(vocabulary_directory))
+    make_missing_caches(config)
+    summary.write_summary(config, tmp_path)
+    assert json.loads((tmp_path / "summary.json").read_text())["total"]["tasks"]["examples"] == 0
+    assert not (tmp_path / "lengths.png").exists()
 
 
 def test_columns_are_aligned_and_totals_stand_below(capsys):

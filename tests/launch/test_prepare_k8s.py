@@ -40,6 +40,11 @@ def test_workers_of_ones_own_make(launch):
     assert container_of(yaml.safe_load(result.stdout))["resources"] == {"limits": {"nvidia.com/gpu": 1}}
 
 
+def test_workers_know_where_the_corpora_are(launch):
+    container = container_of(yaml.safe_load(launch("prepare_k8s.sh", *ARGUMENTS, CSLM_CORPORA="/data/my corpora", **JOB).stdout))
+    assert container["env"] == [{"name": "CSLM_CORPORA", "value": "/data/my corpora"}]
+
+
 def test_mistakes_end_the_job_and_machines_do_not(launch):
     job = yaml.safe_load(launch("prepare_k8s.sh", *ARGUMENTS, **JOB).stdout)
     ignored, failed = job["spec"]["podFailurePolicy"]["rules"]

@@ -14,18 +14,31 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from jaxtyping import Float
-
 from cslm_jax.data.catalogue import nearest
-from cslm_jax.data.config import Split
 from cslm_jax.data.corpora._ids import Ids
-from cslm_jax.data.records import Dialogue, Translation
+from cslm_jax.data.corpora._items import (
+    Item,
+    Postponed,
+    Recording,
+    Rejected,
+    Segment,
+    Sound,
+    SpokenDialogueItem,
+    WrittenDialogue,
+    languages,
+    recordings,
+    texts,
+)
+from cslm_jax.data.record_fields import check_id, check_writable
 from cslm_jax.data.speak.config import SpeakConfig
-from cslm_jax.errors import CslmError
+from cslm_jax.errors import BadRecord, CslmError
+
+__all__ = [
+    "READERS", "CorpusConfig", "Item", "Postponed", "Reader", "Recording", "Rejected", "Segment", "Sound", "SpokenDialogueItem",
+    "WrittenDialogue", "find_reader", "languages", "read", "recordings", "texts",
+]  # fmt: skip
 
 READERS: dict[str, str] = {
     module.name: f"{__name__}.{module.name}:read" for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
@@ -59,7 +72,7 @@ class CorpusConfig:
     """Translates and speaks text dialogues; None leaves them text."""
 
     def __post_init__(self):
-        if not self.name or "/" in self.name:
+        if not self.name or "/" in self.name or self.name.startswith("."):
             raise ValueError(f"corpus name is {self.name!r}; it becomes a folder, so give it a plain name")
         if self.share not in ("all", "one"):
             raise ValueError(f"corpora.{self.name}.share is {self.share!r}; choose all or one")
@@ -76,115 +89,8 @@ class CorpusConfig:
         return (self.use[draw % len(self.use)],)
 
 
-@dataclasses.dataclass(frozen=True)
-class Segment:
-    """A stretch of a long sound file; no more of the file is read for it."""
-
-    path: Path
-    start_s: float
-    end_s: float
-
-
-Sound = Path | Segment | Callable[[], Float[np.ndarray, "S"]]
-"""A sound file, a stretch of one, or a picklable function without arguments (say, a functools.partial) that makes 16 kHz
-mono samples."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Recording:
-    """A text that is spoken; the sound is loaded only when it is needed."""
-
-    id: str
-    language: str
-    text: str
-    audio: Sound
-    speaker: str = ""
-    split: Split = "train"
-
-    def load(self, max_seconds: float = 30.0) -> Float[np.ndarray, "S"]:
-        """Mono samples at 16 kHz; BadRecord if there is no usable sound."""
-        # Here and not above: whoever reads texts only need not wait for the sound libraries.
-        from cslm_jax.speech import audio, pace, segment
-
-        match self.audio:
-            case Path():
-                waveform = audio.load(self.audio, max_seconds=max_seconds)
-            case Segment(path, start_s, end_s):
-                waveform = segment.load(path, start_s, end_s, max_seconds=max_seconds)
-            case make:
-                waveform = make()
-        audio.check(waveform, max_seconds=max_seconds)
-        if self.file:
-            pace.check(self.text, len(waveform) / audio.SAMPLE_RATE)
-        return waveform
-
-    @property
-    def file(self) -> str:
-        """Where the sound lies; empty if it is made."""
-        match self.audio:
-            case Path():
-                return str(self.audio)
-            case Segment(path):
-                return str(path)
-        return ""
-
-
-@dataclasses.dataclass(frozen=True)
-class SpokenDialogueItem:
-    """A spoken question and its spoken answer, by language."""
-
-    id: str
-    question: Mapping[str, Recording]
-    answer: Mapping[str, Recording]
-    split: Split = "train"
-
-    @property
-    def recordings(self) -> tuple[Recording, ...]:
-        return (*self.question.values(), *self.answer.values())
-
-
-@dataclasses.dataclass(frozen=True)
-class Rejected:
-    """Something that was set aside, as a line of rejected.jsonl."""
-
-    id: str
-    file: str
-    stage: str
-    reason: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Postponed(Rejected):
-    """Set aside because something outside failed; another run tries it again."""
-
-
-@dataclasses.dataclass(frozen=True)
-class WrittenDialogue:
-    """A question and its answer as text, by language; the corpus's `speak` makes it a spoken dialogue."""
-
-    id: str
-    question: Mapping[str, str]
-    answer: Mapping[str, str]
-    split: Split = "train"
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        return (*self.question, *self.answer)
-
-
-Item = Recording | SpokenDialogueItem | WrittenDialogue | Translation | Dialogue | Rejected
 Reader = Callable[..., Iterator[Item]]
 """Called with the CorpusConfig, and its options as keyword arguments."""
-
-
-def recordings(item: Item) -> tuple[Recording, ...]:
-    """What is spoken in an item; nothing in text alone."""
-    match item:
-        case Recording():
-            return (item,)
-        case SpokenDialogueItem():
-            return item.recordings
-    return ()
 
 
 def read(corpus: CorpusConfig) -> Iterator[Item]:
@@ -195,21 +101,31 @@ def read(corpus: CorpusConfig) -> Iterator[Item]:
     """
     reader = find_reader(corpus.reader)
     _check_options(corpus, reader)
-    for i, item in enumerate(_each_once(reader(corpus, **corpus.options))):
+    for i, item in enumerate(_usable(reader(corpus, **corpus.options))):
         if corpus.limit and i >= corpus.limit:
             return
         yield item
 
 
-def _each_once(items: Iterator[Item]) -> Iterator[Item]:
-    """Later items with an id that was there already are rejected: records are found by their ids."""
+def _usable(items: Iterator[Item]) -> Iterator[Item]:
+    """Rejects what no later step could name or write: an id that is no line of text, or was there already (records are found
+    by their ids), and texts with half a character."""
     ids = Ids()
     for item in items:
-        if isinstance(item, Rejected) or ids.add(str(item.id)):
+        if isinstance(item, Rejected):
             yield item
-        else:
+            continue
+        try:
+            check_id(item.id)
+            for text in texts(item):
+                check_writable("text", text)
+            if not ids.add(item.id):
+                raise BadRecord("record", f"a second record with the id {item.id}")
+        except BadRecord as error:
             spoken = recordings(item)
-            yield Rejected(item.id, spoken[0].file if spoken else "", "record", f"a second record with the id {item.id}")
+            yield Rejected(str(item.id), spoken[0].file if spoken else "", error.stage, error.reason)
+        else:
+            yield item
 
 
 def find_reader(name: str) -> Reader:

@@ -1,4 +1,4 @@
-"""The files of a corpus, and their lines: what the readers of texts share."""
+"""The files of a corpus, and their lines as bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import BinaryIO
 from cslm_jax.data.corpora import CorpusConfig
 from cslm_jax.errors import BadRecord, CslmError
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 
 
 def find(corpus: CorpusConfig, suffixes: Sequence[str]) -> list[Path]:
@@ -50,6 +50,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             yield file
+    except FileNotFoundError as error:
+        raise CslmError(f"{path} is not there") from error
     except (EOFError, OSError, zlib.error) as error:
         raise CslmError(f"{path} cannot be read to its end ({error}); fetch it again") from error
 
@@ -58,7 +60,7 @@ def lines(path: Path) -> Iterator[bytes]:
     """Lines without their ends and without a BOM. Only \\n parts them (with \\r before it or not): U+2028 stays text."""
     with opened(path) as file:
         for i, line in enumerate(file):
-            yield (line if i else line.removeprefix(_BOM)).rstrip(b"\r\n")
+            yield (line if i else line.removeprefix(BOM)).rstrip(b"\r\n")
 
 
 def count_lines(path: Path) -> int:

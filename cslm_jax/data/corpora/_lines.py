@@ -1,14 +1,13 @@
-"""Lines of transcripts, as readers need them: lazily, with their numbers, and a broken one does not end the rest."""
+"""Lines of transcripts, as the readers of recordings need them: lazily, with their numbers, and a broken one does not end the
+rest. (The readers of texts have rows in their place.)"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cslm_jax.data.corpora import CorpusConfig, Rejected
+from cslm_jax.data.corpora import CorpusConfig, Rejected, _files
 from cslm_jax.errors import BadRecord, CslmError
-
-_BOM = b"\xef\xbb\xbf"
 
 
 def lines(corpus: CorpusConfig, path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str] | Rejected]:
@@ -17,25 +16,20 @@ def lines(corpus: CorpusConfig, path: Path, encoding: str = "utf-8") -> Iterator
     Raises:
         CslmError: the file cannot be read, or there is no such encoding.
     """
+    if not path.is_file():
+        raise CslmError(f"corpora.{corpus.name}.path: {path} is not there")
     try:
-        file = path.open("rb")
         "".encode(encoding)
-    except OSError as error:
-        raise CslmError(f"corpora.{corpus.name}.path: {path} cannot be read ({error.strerror})") from error
     except LookupError as error:
         raise CslmError(f"corpora.{corpus.name}.options: {error}; write e.g. utf-8 or gb18030") from error
-    with file:
-        for number, line in enumerate(file, 1):
-            line = line.removeprefix(_BOM) if number == 1 else line
-            try:
-                text = line.decode(encoding).rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                yield broken(
-                    path, number, f"byte {error.start + 1} (0x{line[error.start]:02x}) is not {encoding}: {error.reason}"
-                )
-            else:
-                if text.strip():
-                    yield number, text
+    for number, line in enumerate(_files.lines(path), 1):
+        try:
+            text = line.decode(encoding)
+        except UnicodeDecodeError as error:
+            yield broken(path, number, f"byte {error.start + 1} (0x{line[error.start]:02x}) is not {encoding}: {error.reason}")
+        else:
+            if text.strip():
+                yield number, text
 
 
 def rows(
@@ -76,7 +70,7 @@ def by_id(rows: Iterable[list[str] | Rejected], path: Path) -> tuple[dict[str, s
 def text_of(path: Path, encoding: str = "utf-8") -> str:
     """A file that holds one text; BadRecord (stage "transcript") if it is not that encoding."""
     try:
-        return path.read_bytes().removeprefix(_BOM).decode(encoding).strip()
+        return path.read_bytes().removeprefix(_files.BOM).decode(encoding).strip()
     except UnicodeDecodeError as error:
         raise BadRecord("transcript", f"{path}: byte {error.start + 1} is not {encoding}: {error.reason}") from error
 

@@ -15,6 +15,7 @@ from cslm_jax.errors import BadRecord, CslmError
 
 SUFFIXES = (".json", ".jsonl", ".parquet")
 _PARQUET_ROWS = 1024
+_EMPTY = object()  # what a line without anything gives; null is a value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,7 @@ def read_file(path: Path, name: str, columns: Collection[str] | None = None) -> 
                 yield Rejected(f"{name}:{number}", str(path), stage, f"{place}: {reason}")
             case dict():
                 yield Row(f"{name}:{number}", path, place, value)
-            case None:  # an empty line
+            case _ if value is _EMPTY:
                 pass
             case _:
                 yield Rejected(f"{name}:{number}", str(path), "text", f"{place}: no object, but {repr(value)[:40]}")
@@ -80,15 +81,15 @@ def items(rows: Iterable[Row | Rejected], make: Callable[[Row], Iterable[Item]])
 def _json(path: Path) -> tuple[str, Iterator[Any]]:
     """Many files that are called .json hold an object a line."""
     with _files.opened(path) as file:
-        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+        start = file.read(4096).removeprefix(_files.BOM).lstrip()
     return ("entry", _array(path)) if start.startswith(b"[") else ("line", _objects(path))
 
 
 def _objects(path: Path) -> Iterator[Any]:
     for line in _files.lines(path):
         try:
-            yield json.loads(line) if line.strip() else None
-        except ValueError as error:
+            yield json.loads(line) if line.strip() else _EMPTY
+        except (ValueError, RecursionError) as error:
             yield BadRecord("text", f"not JSON: {error}")
 
 
@@ -96,7 +97,7 @@ def _array(path: Path) -> Iterator[Any]:
     number = 0
     try:
         with _files.opened(path) as file:
-            if file.read(3) != b"\xef\xbb\xbf":
+            if file.read(3) != _files.BOM:
                 file.seek(0)
             for value in ijson.items(file, "item", use_float=True):
                 yield value

@@ -76,7 +76,7 @@ def _object(line: str) -> Fields:
     """A line of a .jsonl as fields."""
     try:
         fields = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRecord("transcript", f"no JSON: {error}") from error
     if not isinstance(fields, dict):
         raise BadRecord("transcript", f"{type(fields).__name__} in place of an object with the fields file and text")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cslm_jax.data.corpora import CorpusConfig, Item, Recording, Rejected
-from cslm_jax.data.corpora._layout import SUFFIXES, split_of, subset_folders
+from cslm_jax.data.corpora._layout import SUFFIXES, files, folders, split_of, subset_folders
 from cslm_jax.data.corpora._lines import rows
 
 SUBSETS = ("train", "dev", "test")
@@ -33,9 +33,7 @@ def read(corpus: CorpusConfig, *, subsets: Sequence[str] = ()) -> Iterator[Item]
     name = Path(corpus.path).absolute().name.removeprefix("mls_").removesuffix("_opus")
     language = LANGUAGES.get(name, corpus.language)
     for folder in subset_folders(corpus, subsets, SUBSETS):
-        # All of a subset is of one kind.
-        sounds = (path.suffix for path in (folder / "audio").glob("*/*/*") if path.suffix in SUFFIXES)
-        suffix = next(sounds, SUFFIXES[0])
+        suffix = _suffix(folder / "audio")
         for row in rows(corpus, folder / "transcripts.txt", 2, "\t"):
             if isinstance(row, Rejected):
                 yield row
@@ -44,3 +42,10 @@ def read(corpus: CorpusConfig, *, subsets: Sequence[str] = ()) -> Iterator[Item]
             speaker, book, *_ = [*id.split("_"), ""]
             sound = folder / "audio" / speaker / book / f"{id}{suffix}"
             yield Recording(id, language, text, sound, speaker, split_of(folder.name))
+
+
+def _suffix(audio: Path) -> str:
+    """All sound of a subset is of one kind: that of the first book, in the order of names and not of the file system."""
+    books = (book for speaker in folders(audio) for book in folders(speaker))
+    found = {path.suffix for path in files(next(books, audio), *SUFFIXES).values()}
+    return next((suffix for suffix in SUFFIXES if suffix in found), SUFFIXES[0])

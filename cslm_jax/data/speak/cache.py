@@ -94,5 +94,5 @@ def _writing(path: Path) -> Iterator[Path]:
     try:
         with files.replacing(path) as temporary:
             yield temporary
-    except (OSError, soundfile.SoundFileError) as error:
+    except (OSError, soundfile.SoundFileError, CslmError) as error:
         raise CslmError(f"{path} cannot be written ({error}); speak.cache needs a folder with room") from error

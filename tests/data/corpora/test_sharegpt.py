@@ -110,6 +110,8 @@ def test_the_language_is_told_or_seen(tmp_path):
     [
         ("{broken", "line 2: not JSON"),
         ("[1, 2]", "line 2: no object"),
+        ("null", "line 2: no object, but None"),
+        ("[" * 100_000, "line 2: not JSON"),
         ('{"text": "x"}', "no field conversations"),
         ('{"conversations": "x"}', "field `conversations` is 'x'"),
         ('{"conversations": ["x"]}', r"field `conversations\[0\]`"),
