@@ -82,7 +82,7 @@ def _measure(task: TaskSpec, data: DataConfig, vocabulary: JointVocabulary, repe
 
 
 def _make(task: TaskSpec, data: DataConfig, vocabulary: JointVocabulary, recipe: Mapping[str, Any]) -> None:
-    def set_aside(id: str, error: Exception) -> None:
+    def set_aside(id: str, file: Path, error: Exception) -> None:
         raise error
 
     caches.write(caches.directory(data, recipe), recipe, lambda _: read_examples(task, "train", data, vocabulary, set_aside))

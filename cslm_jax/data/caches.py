@@ -68,7 +68,7 @@ def recipe(config: DataConfig, task: TaskSpec, vocabulary_sha256: str) -> dict[s
         "task": task.name,
         "split": config.split,
         "vocabulary": vocabulary_sha256,
-        "templates": prompts.load(config.language_files).sha256,
+        "templates": prompts.load(config.language_files).fingerprint(task),
         "chat": dataclasses.asdict(config.chat),
         "records": shards.fingerprint(Path(config.records), READS[task.family]),
     }

@@ -62,8 +62,8 @@ def _make_missing(config: DataConfig, names: Iterable[str], instead_of_other_voc
 
 def _make(config: DataConfig, task: TaskSpec, vocabulary: JointVocabulary, recipe: Mapping[str, Any]) -> None:
     def read(reject: caches.Reject) -> Iterable[caches.Example]:
-        def set_aside(id: str, error: BadRecord) -> None:
-            reject({"id": id, "file": config.records, "stage": error.stage, "reason": error.reason})
+        def set_aside(id: str, file: Path, error: BadRecord) -> None:
+            reject({"id": id, "file": str(file), "stage": error.stage, "reason": error.reason})
 
         examples = read_examples(task, config.split, config, vocabulary, set_aside)
         return tqdm(examples, desc=f"tokens of {task.name}", unit=" examples", unit_scale=True)

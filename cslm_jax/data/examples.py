@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -27,8 +28,8 @@ from cslm_jax.vocabulary import JointVocabulary
 # Examples whose texts are encoded at once.
 _TOGETHER = 256
 
-SetAside = Callable[[str, BadRecord], None]
-"""Is told the id of a record that gives no example, and why."""
+SetAside = Callable[[str, Path, BadRecord], None]
+"""Is told the id of a record that gives no example, the file that it lies in, and why."""
 
 
 def read_examples(
@@ -57,13 +58,13 @@ def _read_drafts(
     task: TaskSpec, split: Split, config: DataConfig, vocabulary: JointVocabulary, set_aside: SetAside
 ) -> Iterator[tuple[str, Draft]]:
     for kind in READS[task.family]:
-        for content in records.read_bytes(config.records, kind):
+        for file, content in records.read_bytes(config.records, kind):
             try:
                 record = records.from_bytes(kind, content)
                 if record.split == split:
                     yield from _drafts(record, task, config, vocabulary)
             except BadRecord as error:
-                set_aside(records.id_of(content), error)
+                set_aside(records.id_of(content), file, error)
 
 
 def takes(task: TaskSpec, record: Record) -> bool:

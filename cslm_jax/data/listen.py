@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from cslm_jax.config import Experiment
-from cslm_jax.data import plots
 from cslm_jax.data.alignment import Alignment
 from cslm_jax.data.corpora import Recording
 from cslm_jax.data.recording import load_here
@@ -81,6 +80,9 @@ def align(config: Experiment, file: Annotated[Positional[str], _FILE], text: str
         raise CslmError(f"{file}: {words}")
     pieces = chunk(text, words, config.data.chunk_size, analysis.speech.seconds)
     if plot:
+        # Here and not above: who wants no picture need not wait for matplotlib.
+        from cslm_jax.data import plots
+
         plots.utterance(waveform, analysis.speech, text, words, pieces).savefig(plot)
     found = {"words": [_word(text, word) for word in words], "chunks": [_chunk(piece, analysis.speech) for piece in pieces]}
     print(json.dumps(found, ensure_ascii=False))

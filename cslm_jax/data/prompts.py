@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from cslm_jax.data.catalogue import nearest
+from cslm_jax.data.catalogue import TaskSpec, nearest
 from cslm_jax.errors import CslmError
 
 Task = Literal["asr", "tts", "mt", "s2s"]
@@ -96,6 +96,13 @@ class Prompts:
     def sha256(self) -> str:
         """Of everything that decides an instruction."""
         return hashlib.sha256(repr(sorted(self.languages.items())).encode()).hexdigest()
+
+    def fingerprint(self, task: TaskSpec) -> str | None:
+        """Of what decides the instructions of one task, so that another language leaves its token caches as they are."""
+        if task.family not in get_args(Task):
+            return None
+        turns = [known.turn("") for known in self.wordings(task.family, task.source, task.target)]
+        return hashlib.sha256(repr(turns).encode()).hexdigest()
 
     def choose(self, task: Task, language: str, key: str, target: str | None = None) -> Instruction:
         """The instruction of one record.

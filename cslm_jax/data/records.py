@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -313,13 +314,15 @@ def read_records(directory: Path | str, kind: RecordKind, split: Split | None = 
         BadRecord: a record on disk lacks a field or has a wrong one.
         CslmError: a shard is truncated or corrupted; the message names the file.
     """
-    for record in read_bytes(directory, kind):
+    for _, record in read_bytes(directory, kind):
         found = from_bytes(kind, record)
         if split in (None, found.split):
             yield found
 
 
-def read_bytes(directory: Path | str, kind: RecordKind) -> Iterator[bytes]:
+def read_bytes(directory: Path | str, kind: RecordKind) -> Iterator[tuple[Path, bytes]]:
+    """Each record with the file that it lies in."""
     for shard in shards.finished(Path(directory)):
         if kind in shard.content["records"]:
-            yield from files.RecordFile(shard.file(kind), shard.content["records"][kind]["count"], shard.remedy)
+            file = files.RecordFile(shard.file(kind), shard.content["records"][kind]["count"], shard.remedy)
+            yield from zip(itertools.repeat(file.path), file)

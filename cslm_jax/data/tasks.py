@@ -10,6 +10,7 @@ import functools
 import itertools
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import seqio
@@ -73,8 +74,8 @@ def _dataset(
     return tf.data.Dataset.from_generator(batches, output_signature=signature).map(_ragged).unbatch()
 
 
-def _log(id: str, error: BadRecord) -> None:
-    logger.warning("record %s is set aside: %s", id, error)
+def _log(id: str, file: Path, error: BadRecord) -> None:
+    logger.warning("record %s of %s is set aside: %s", id, file, error)
 
 
 def _ragged(ids: tf.Tensor, lengths: tf.Tensor, tokens: tf.Tensor, weights: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -186,7 +186,7 @@ def test_groups_lose_nothing_and_keep_the_order(tmp_path, vocabulary):
     ]
     write_records(tmp_path / "records" / "corpus", made)
     config, aside = DataConfig(records=str(tmp_path / "records")), []
-    found = list(read_examples(TASKS["asr_en"], "train", config, vocabulary, lambda id, error: aside.append(int(id))))
+    found = list(read_examples(TASKS["asr_en"], "train", config, vocabulary, lambda id, file, error: aside.append(int(id))))
     assert [int(example.id) for example in found] == [i for i in range(len(made)) if i not in bad]
     assert set(aside) == bad
     for example, record in zip(found, [record for record in made if int(record.id) not in bad], strict=True):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cslm_jax.data import prompts
+from cslm_jax.data.catalogue import tasks
 from cslm_jax.errors import CslmError
 
 PROMPTS = prompts.load()
@@ -145,3 +146,12 @@ def test_a_malformed_file_is_named_with_its_field(tmp_path, content, says):
 def test_a_missing_file_is_named():
     with pytest.raises(CslmError, match="data.language_files: nowhere.toml cannot be read"):
         prompts.load(("nowhere.toml",))
+
+
+def test_a_task_is_told_apart_by_its_own_instructions():
+    """Adding French must not remake the caches of English and Chinese."""
+    known, more = tasks(("en", "zh", "fr")), prompts.load((FRENCH,))
+    same = {name for name, task in known.items() if PROMPTS.fingerprint(task) == more.fingerprint(task)}
+    assert {"asr_en", "tts_zh", "mt_en_zh", "s2s_zh_en", "text_fr", "text_stage0"} <= same
+    assert not {"asr_fr", "tts_fr", "s2s_en_fr"} & same
+    assert PROMPTS.fingerprint(known["asr_en"]) != PROMPTS.fingerprint(known["tts_en"])
