@@ -1,11 +1,15 @@
 """Experiments: files, overrides, and the JSON that a run leaves behind."""
 
 import dataclasses
+import functools
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from cslm_jax import cli
 from cslm_jax import config as experiments
 from cslm_jax.data.catalogue import all_weights
 from cslm_jax.errors import CslmError
@@ -104,3 +108,19 @@ def test_a_settled_experiment_has_its_one_corpus_and_its_folders():
     assert [corpus.path for corpus in settled.corpora] == ["p"] and settled.corpus is None
     assert (settled.data.records, settled.data.cache) == ("w/records", "w/cache")
     assert experiments.settle(settled) == settled
+
+
+def _commands(docstring: str) -> list[list[str]]:
+    """The cslm commands of a docstring, without the variables that are set before them."""
+    lines = docstring.replace("\\\n", " ").splitlines()
+    return [shlex.split(line[line.index("cslm ") :])[1:] for line in lines if re.match(r"    (\w+=\S+ )*cslm ", line)]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_command_of_a_config_is_one(path, monkeypatch):
+    """A mistyped flag or config in a docstring would be the first thing that a newcomer meets."""
+    monkeypatch.chdir(path.parents[1])
+    real = cli._command
+    monkeypatch.setattr(cli, "_command", lambda name: functools.wraps(real(name))(lambda *_, **__: None))
+    for words in _commands(path.read_text(encoding="utf-8").split('"""')[1]):
+        assert cli.main(words) == 0, words
