@@ -53,7 +53,7 @@ def experiment(tmp_path, vocabulary_directory, monkeypatch) -> Experiment:
     tokenizer().save(tmp_path / "tokenizer")
     monkeypatch.setattr(prepare.SpeechTokenizer, "load", lambda *_, **__: tokenizer())
     # One shape for all lengths, so that one program is compiled.
-    monkeypatch.setattr("cslm_jax.speech.rows.bucket", lambda length: 1536)
+    monkeypatch.setattr("cslm_jax.buckets.bucket", lambda length: 1536)
     data = DataConfig(
         records=str(tmp_path / "records"), vocabulary=str(vocabulary_directory), cache=str(tmp_path / "cache"),
         tokenizer=str(tmp_path / "tokenizer"), prepare=PrepareConfig(shard_items=2, processes=0), row_length=4096,
