@@ -5,8 +5,8 @@
 
 Below $CSLM_CORPORA lie the corpora as they are published; take out of CORPORA what you do not have. 77.5 thousand hours of speech
 become about 10 billion tokens. English is heard in one half and read in the other; WenetSpeech is heard, WenetSpeech4TTS read.
-Pairs of WMT17 are kept if source and target together have 128 to 2,048 tokens. Hardware: any number of GPUs, TPU hosts or CPU machines
-that see the same folders; `cslm bench tokenizer` says how many hours one does in an hour.
+Pairs of WMT17 are kept if source and target together have 128 to 2,048 tokens. Hardware: any number of GPUs, TPU hosts or CPU
+machines that see the same folders; `cslm bench tokenizer` says how many hours one does in an hour.
 """
 
 import os
